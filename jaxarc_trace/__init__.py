@@ -1,0 +1,159 @@
+"""The flight recorder for JAX environments.
+
+Episodes are captured inside jit, vmap and scan as fixed-size ring buffers, saved with Orbax, and
+read, drawn and replayed afterwards. Capture gives a pytree; everything else reads it.
+
+Names are imported when they are first used: capture brings in jax, equinox and NumPy, and only what
+reads, writes or draws brings in more.
+"""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxarc_trace import render
+    from jaxarc_trace.codec import Encoding
+    from jaxarc_trace.episode import Episode
+    from jaxarc_trace.episodes import Episodes
+    from jaxarc_trace.errors import (
+        CorruptEpisodeError,
+        FormatVersionError,
+        MissingExtraError,
+        NotATraceError,
+        RenderError,
+        SchemaError,
+        SpecError,
+        StoreError,
+        TraceError,
+    )
+    from jaxarc_trace.merge import merge
+    from jaxarc_trace.probe import GenericProbe, Outcome, Probe
+    from jaxarc_trace.recording import Recording
+    from jaxarc_trace.rollout import RolloutState, rollout
+    from jaxarc_trace.run import Run
+    from jaxarc_trace.shard import partition_specs
+    from jaxarc_trace.slots import LaneTrace
+    from jaxarc_trace.spec import Policy, TraceSpec
+    from jaxarc_trace.stats import Stats
+    from jaxarc_trace.stoa import TraceWrapper
+    from jaxarc_trace.store import load, save, verify
+    from jaxarc_trace.take import take
+    from jaxarc_trace.trace import Trace
+    from jaxarc_trace.wrap import TracedState, TracedStep, attach, detach, wrap_step
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "CorruptEpisodeError": "errors",
+    "Encoding": "codec",
+    "Episode": "episode",
+    "Episodes": "episodes",
+    "FormatVersionError": "errors",
+    "GenericProbe": "probe",
+    "LaneTrace": "slots",
+    "MissingExtraError": "errors",
+    "NotATraceError": "errors",
+    "Outcome": "probe",
+    "Policy": "spec",
+    "Probe": "probe",
+    "Recording": "recording",
+    "RenderError": "errors",
+    "RolloutState": "rollout",
+    "Run": "run",
+    "SchemaError": "errors",
+    "SpecError": "errors",
+    "Stats": "stats",
+    "StoreError": "errors",
+    "Trace": "trace",
+    "TraceError": "errors",
+    "TraceSpec": "spec",
+    "TraceWrapper": "stoa",
+    "TracedState": "wrap",
+    "TracedStep": "wrap",
+    "attach": "wrap",
+    "detach": "wrap",
+    "load": "store",
+    "merge": "merge",
+    "partition_specs": "shard",
+    "rollout": "rollout",
+    "save": "store",
+    "take": "take",
+    "verify": "store",
+    "wrap_step": "wrap",
+}
+
+__all__ = [
+    "CorruptEpisodeError",
+    "Encoding",
+    "Episode",
+    "Episodes",
+    "FormatVersionError",
+    "GenericProbe",
+    "LaneTrace",
+    "MissingExtraError",
+    "NotATraceError",
+    "Outcome",
+    "Policy",
+    "Probe",
+    "Recording",
+    "RenderError",
+    "RolloutState",
+    "Run",
+    "SchemaError",
+    "SpecError",
+    "Stats",
+    "StoreError",
+    "Trace",
+    "TraceError",
+    "TraceSpec",
+    "TraceWrapper",
+    "TracedState",
+    "TracedStep",
+    "attach",
+    "detach",
+    "load",
+    "merge",
+    "partition_specs",
+    "render",
+    "rollout",
+    "save",
+    "take",
+    "verify",
+    "wrap_step",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "render":
+        return importlib.import_module("jaxarc_trace.render")
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "TraceWrapper":
+        from jaxarc_trace.errors import require
+
+        require("stoa", "stoa", "TraceWrapper")
+    value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps the functions that share a name with their module in view.
+
+    Importing `take.py` would set the package's attribute `take` to that module; here the name
+    means the function, so such an assignment is passed over.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _LAZY and isinstance(value, ModuleType):
+            return
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

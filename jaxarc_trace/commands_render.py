@@ -1,0 +1,261 @@
+"""The commands that draw: `show`, `render`, `report` and `compare`.
+
+RUN is what `jaxarc_trace.save` wrote, a folder that holds such a thing as `trace` (what the demo
+leaves), or a run directory with several under `traces`.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from jaxarc_trace.errors import NotATraceError, SpecError
+
+if TYPE_CHECKING:
+    from jaxarc_trace.episode import Episode
+    from jaxarc_trace.episodes import Episodes
+
+__all__ = ["add_commands"]
+
+_FAILED, _STOPPED = 1, 130
+_RUN = Annotated[Path, typer.Argument(help="A saved trace, or a folder that holds some.")]
+_EPISODE = Annotated[
+    str, typer.Argument(help="Index, -1 for the last, or an id: lane0003-ep000012.")
+]
+_THEME = Annotated[str, typer.Option(help="default, colorblind, high_contrast or dark.")]
+_WHERE = Annotated[
+    str | None, typer.Option(help='Only those for which it holds: "solved = false AND length > 9".')
+]
+_TRACEBACK = Annotated[
+    bool, typer.Option("--traceback", help="Show the whole traceback of an error.")
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Adds the commands to the command line."""
+    for name, command, example in (
+        ("show", show, "jaxarc-trace show jaxarc-trace-demo 0 --step 3"),
+        ("render", render, "jaxarc-trace render jaxarc-trace-demo --best 3 --format svg,gif"),
+        ("report", report, "jaxarc-trace report jaxarc-trace-demo --out report.html"),
+        ("compare", compare, "jaxarc-trace compare jaxarc-trace-demo 0 5 --out compare.svg"),
+    ):
+        # So that an index of -1 is an argument and not an option.
+        settings = {"ignore_unknown_options": True} if name in ("show", "compare") else None
+        app.command(name, epilog=f"Example: {example}", context_settings=settings)(command)
+
+
+def show(
+    run: _RUN,
+    episode: _EPISODE,
+    *,
+    step: Annotated[
+        int | None, typer.Option(help="Which step, as the pictures count; -1 for the last.")
+    ] = None,
+    theme: _THEME = "default",
+    traceback: _TRACEBACK = False,  # noqa: ARG001 - read by `main`
+) -> None:
+    """Show an episode on the terminal: all of its steps, or one."""
+    from jaxarc_trace.render import terminal
+
+    found = _episode(open_run(run), episode)
+    steps = range(len(found)) if step is None else [_index(found, step)]
+    # A terminal that cannot show a character shows its code.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+    if not steps:
+        typer.echo(repr(found))
+    for number, t in enumerate(steps):
+        if number:
+            typer.echo()
+        typer.echo(terminal(found, t, theme=theme), color=True)
+
+
+def render(  # noqa: PLR0913 - one argument an option
+    run: _RUN,
+    *,
+    best: Annotated[int | None, typer.Option(help="So many with the largest return.")] = None,
+    worst: Annotated[int | None, typer.Option(help="So many with the smallest return.")] = None,
+    failed: Annotated[int | None, typer.Option(help="So many that did not succeed.")] = None,
+    where: _WHERE = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="svg, png, gif, apng, webp, mp4; several by comma.")
+    ] = "svg",
+    kinds: Annotated[str, typer.Option("--kind", help="summary, step.")] = "summary,step",
+    theme: _THEME = "default",
+    out: Annotated[Path | None, typer.Option(help="Folder; default: `renders` in RUN.")] = None,
+    first: Annotated[
+        list[str] | None, typer.Option(help="Draw this episode first; repeat for several.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; default: by the amount of work.")
+    ] = None,
+    traceback: _TRACEBACK = False,  # noqa: ARG001 - read by `main`
+) -> None:
+    """Draw episodes into files; what is there already is not drawn again.
+
+    Without --best, --worst and --failed all of them, else those that any of the three chooses.
+    The exit code is 1 when some could not be drawn.
+    """
+    from jaxarc_trace.render.bar import bar
+    from jaxarc_trace.render.queue import render_all
+
+    episodes = _selected(open_run(run), where)
+    chosen = _chosen(episodes, best=best, worst=worst, failed=failed)
+    folder = _renders(run) if out is None else out
+    errors = Console(stderr=True)
+    try:
+        with bar(errors) as progress:
+            done = render_all(
+                chosen,
+                folder,
+                workers=workers,
+                formats=_words(formats),
+                kinds=_words(kinds),
+                theme=theme,
+                first=[_position(word) for word in first or ()],
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        errors.print("Stopped. Every file in place is whole; run it again to go on.")
+        raise typer.Exit(_STOPPED) from None
+    typer.echo(f"{done}\nIn {folder}")
+    if not done.ok:
+        raise typer.Exit(_FAILED)
+
+
+def report(
+    run: _RUN,
+    *,
+    where: _WHERE = None,
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("report.html"),
+    theme: _THEME = "default",
+    traceback: _TRACEBACK = False,  # noqa: ARG001 - read by `main`
+) -> None:
+    """Write episodes into one HTML file that needs no network."""
+    from jaxarc_trace.render import report as write_report
+
+    done = write_report(_selected(open_run(run), where), out, theme=theme)
+    typer.echo(f"{done.path}: {done.episodes} episodes, {done.size / 1e6:.1f} MB")
+
+
+def compare(
+    run: _RUN,
+    a: Annotated[str, typer.Argument(help="Index or id of one episode.")],
+    b: Annotated[str, typer.Argument(help="Index or id of the other.")],
+    *,
+    out: Annotated[Path, typer.Option(help="An .svg or .png file.")] = Path("compare.svg"),
+    theme: _THEME = "default",
+    traceback: _TRACEBACK = False,  # noqa: ARG001 - read by `main`
+) -> None:
+    """Draw two episodes beside each other."""
+    from jaxarc_trace.render import compare as draw
+
+    if out.suffix not in (".svg", ".png"):
+        raise SpecError(f"expected --out to end in .svg or .png, found {out.name!r}.")
+    episodes = open_run(run)
+    picture = draw([_episode(episodes, a), _episode(episodes, b)], theme)
+    typer.echo(picture.save_png(out) if out.suffix == ".png" else picture.save_svg(out))
+
+
+def open_run(path: Path) -> "Episodes":
+    """The episodes of a trace, of the trace in a folder, or of all saves of a run directory.
+
+    Raises:
+        NotATraceError: when there is none; the message says where it was looked for.
+        StoreError: when one cannot be read.
+    """
+    from jaxarc_trace.store import load
+
+    if _is_trace(path):
+        return load(path)
+    if _is_trace(path / "trace"):
+        return load(path / "trace")
+    saves = sorted(each for each in path.glob("traces/*") if _is_trace(each))
+    if saves:
+        return load(saves)
+    what = "a folder with neither" if path.is_dir() else "a file" if path.exists() else "nothing"
+    raise NotATraceError(
+        f"expected a saved trace at {path}, or one in {path / 'trace'} or {path / 'traces'}, found "
+        f"{what}; check the path, or make one with: jaxarc-trace demo"
+    )
+
+
+def _is_trace(path: Path) -> bool:
+    from jaxarc_trace.store_format import COMMIT
+
+    return (path / COMMIT).is_file()
+
+
+def _renders(run: Path) -> Path:
+    """Where the pictures of a run go: beside its trace, never in it."""
+    return run.absolute().parent / "renders" if _is_trace(run) else run / "renders"
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word for word in text.replace(" ", "").split(",") if word))
+
+
+def _position(word: str) -> int | str:
+    try:
+        return int(word)
+    except ValueError:
+        return word
+
+
+def _episode(episodes: "Episodes", word: str) -> "Episode":
+    """The episode of an index or an id."""
+    found = _position(word)
+    if isinstance(found, str):
+        from jaxarc_trace.render.queue import ids
+
+        names = ids(episodes)
+        found = names.index(word) if word in names else len(episodes)
+    if not -len(episodes) <= found < len(episodes):
+        raise SpecError(
+            f"expected an index from 0 to {len(episodes) - 1} or an id such as "
+            f"lane0003-ep000012, found {word[:60]!r}, which none of them has."
+        )
+    return episodes[found]
+
+
+def _index(episode: "Episode", step: int) -> int:
+    """The index of a step that is counted as the pictures do: from 1, dropped ones included."""
+    first, last = episode.dropped + 1, episode.length
+    t = step - first if step > 0 else len(episode) + step
+    if step == 0 or not 0 <= t < len(episode):
+        raise SpecError(
+            f"expected --step from {first} to {last}, or -1 for the last, found {step}; that is "
+            f"what episode {episode.id} has."
+        )
+    return t
+
+
+def _selected(episodes: "Episodes", where: str | None) -> "Episodes":
+    found = episodes if where is None else episodes.where(where)
+    if not len(found):
+        held = "it holds no episode" if where is None else f"none of {len(episodes)} fits --where"
+        raise SpecError(f"expected at least one episode, found none: {held}; ask for others.")
+    return found
+
+
+def _chosen(
+    episodes: "Episodes", *, best: int | None, worst: int | None, failed: int | None
+) -> "Episodes":
+    """Those that any of the choices names, each once; all without a choice."""
+    if best is None and worst is None and failed is None:
+        return episodes
+    parts = []
+    for name, count in (("best", best), ("worst", worst), ("failed", failed)):
+        if count is not None and count < 1:
+            raise SpecError(f"expected --{name} of at least 1, found {count}.")
+        if count is not None:
+            parts.append(getattr(episodes, name)(count).positions.tolist())
+    where = {position: row for row, position in enumerate(episodes.positions.tolist())}
+    rows = dict.fromkeys(where[position] for part in parts for position in part)
+    if not rows:
+        raise SpecError(
+            "expected at least one episode, found none that was chosen; ask for others."
+        )
+    return episodes.take(rows)

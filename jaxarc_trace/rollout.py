@@ -1,0 +1,159 @@
+"""Evaluation by one scan, traced: the fastest way to see what a policy does.
+
+Lanes are reset late: the loop carries the true state after a step, terminal or not, and the lanes
+whose episode is over are reset at the start of the next step, under one `cond` for all of them.
+So the terminal state is in the carry when the trace files it, and nothing is computed twice.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from jaxarc_trace.errors import SpecError
+from jaxarc_trace.plan import plan_for
+from jaxarc_trace.probe import Probe
+from jaxarc_trace.probes import default_probe
+from jaxarc_trace.spec import TraceSpec
+from jaxarc_trace.verbs import AnyTrace, begin, empty, like, record, snapshot, turn
+
+__all__ = ["RolloutState", "rollout"]
+
+
+class RolloutState(eqx.Module):
+    """Where a rollout stands; give it back to `rollout` to go on.
+
+    Attributes:
+        state: states of the environment, `[lane, ...]`; no lane is between two episodes.
+        timestep: what the environment last returned for each lane.
+        step: int32 scalar, steps taken since the first call.
+    """
+
+    state: Any
+    timestep: Any
+    step: jax.Array
+
+
+def rollout(  # noqa: PLR0913 - the whole experiment is named here
+    env: Any,
+    policy: Callable[[jax.Array, Any, Any], Any],
+    key: jax.Array,
+    *,
+    spec: TraceSpec,
+    num_lanes: int,
+    num_steps: int,
+    probe: Probe | None = None,
+    env_params: Any = None,
+    start: RolloutState | None = None,
+    trace: AnyTrace | None = None,
+    first_lane: int | jax.Array = 0,
+) -> tuple[RolloutState, AnyTrace | None]:
+    """Steps `num_lanes` copies of an environment `num_steps` times in one scan, and traces them.
+
+    Episodes that end are followed by new ones. Jittable; `env`, `policy`, `spec` and the numbers
+    are static. The same key gives the same episodes, in one call or in several.
+
+    Args:
+        env: a single Stoa environment without auto-reset.
+        policy: `policy(key, state, timestep) -> action`, called once a step for all lanes: every
+            leaf has a leading lane axis.
+        key: PRNG key.
+        spec: what to keep; with `level="off"` the program is the untraced one.
+        num_lanes: number of copies.
+        num_steps: steps of each.
+        probe: how to look at the environment; default one that suits it.
+        env_params: passed on to the environment.
+        start: where an earlier call stopped; default a fresh reset of all lanes.
+        trace: the trace of that call, to go on with.
+        first_lane: identity of the first lane, for programs that split the lanes.
+
+    Returns:
+        Where it stands, and the trace (None with `level="off"`).
+
+    Raises:
+        SpecError: when an argument does not fit the others.
+    """
+    if (start is None) != (trace is None) and spec.level != "off":
+        raise SpecError(
+            "to go on with a rollout give both start= and trace= of the earlier call, found one"
+        )
+    loop = _Loop(
+        env=env,
+        policy=policy,
+        spec=spec,
+        probe=default_probe(env) if probe is None else probe,
+        params=env_params,
+        key=key,
+        lane=jnp.arange(num_lanes, dtype=jnp.int32) + first_lane,
+    )
+    now = loop.start() if start is None else start
+    if spec.level != "off" and trace is None:
+        trace = begin(loop.empty_trace(now), loop.probe, now.state)
+    (now, trace), _ = jax.lax.scan(loop.step, (now, trace), None, num_steps)
+    now, trace = loop.turn(now, trace)
+    if trace is not None:
+        trace = snapshot(trace, loop.probe, now.state)
+    return now, trace
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """The pieces of one rollout that share its arguments."""
+
+    env: Any
+    policy: Callable[[jax.Array, Any, Any], Any]
+    spec: TraceSpec
+    probe: Probe
+    params: Any
+    key: jax.Array
+    lane: jax.Array
+
+    def start(self) -> RolloutState:
+        """All lanes at the start of their first episode."""
+        state, timestep = self.reset(jnp.zeros((), jnp.int32))
+        return RolloutState(state, timestep, jnp.zeros((), jnp.int32))
+
+    def empty_trace(self, now: RolloutState) -> AnyTrace:
+        """A trace laid out for this environment and policy."""
+
+        def one(state: Any, timestep: Any) -> tuple[Any, Any]:
+            action = self.policy(self.key, state, timestep)
+            return action, self.env_step(state, action)[1]
+
+        action, result = jax.eval_shape(one, now.state, now.timestep)
+        plan, _ = plan_for(self.spec, self.probe, now.state, action, result)
+        return empty(plan, self.lane.shape[0], self.lane)
+
+    def reset(self, step: jax.Array) -> tuple[Any, Any]:
+        """Every lane reset, with the keys that belong to this step."""
+        base = jax.random.fold_in(jax.random.split(self.key)[0], step)
+        keys = jax.vmap(lambda lane: jax.random.fold_in(base, lane))(self.lane)
+        return jax.vmap(self.env.reset, in_axes=(0, None))(keys, self.params)
+
+    def env_step(self, state: Any, action: Any) -> tuple[Any, Any]:
+        """Every lane stepped."""
+        return jax.vmap(self.env.step, in_axes=(0, 0, None))(state, action, self.params)
+
+    def step(self, carry: Any, _: None) -> tuple[Any, None]:
+        """One step of the scan."""
+        now, trace = self.turn(*carry)
+        key = jax.random.fold_in(jax.random.split(self.key)[1], now.step)
+        action = self.policy(key, now.state, now.timestep)
+        state, timestep = self.env_step(now.state, action)
+        if trace is not None:
+            trace = record(trace, self.probe, now.state, action, timestep)
+        timestep = jax.tree.map(like, timestep, now.timestep)
+        return (RolloutState(state, timestep, now.step + 1), trace), None
+
+    def turn(
+        self, now: RolloutState, trace: AnyTrace | None
+    ) -> tuple[RolloutState, AnyTrace | None]:
+        """Files the episodes that are over, and starts new ones in their lanes."""
+        done = now.timestep.last()
+        state, timestep, trace = turn(
+            trace, self.probe, done, now.state, now.timestep, lambda: self.reset(now.step)
+        )
+        return RolloutState(state, timestep, now.step), trace

@@ -1,0 +1,350 @@
+"""The byte layout of a trace: named fields of fixed shape, side by side.
+
+A `RecordSchema` holds three sections. `constant` is written once an episode, `state` once a
+state, `step` once an action. A record on disk is the `state` bytes followed by the `step` bytes.
+How one field becomes bytes is the business of `codec`.
+
+Where a field's encoding cannot hold every value of its dtype, the section ends in a bit set, one
+bit for each such field in order: a set bit says that a value did not fit. Reading it is refused.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxarc_trace import codec
+from jaxarc_trace.codec import Encoding
+from jaxarc_trace.errors import SchemaError
+
+__all__ = ["Field", "RecordSchema", "Section"]
+
+SECTIONS = ("constant", "state", "step")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One named array of fixed shape and where its bytes lie in its section.
+
+    Attributes:
+        name: the field's name.
+        dtype: NumPy's name of its dtype, for instance `"int32"` or `"bfloat16"`.
+        shape: shape of one value, without lanes or time.
+        encoding: how it is laid out.
+        offset: its first byte within the section.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    encoding: Encoding
+    offset: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes one value of the field takes."""
+        return codec.nbytes(self.encoding, self.dtype, self.shape)
+
+    @property
+    def checked(self) -> bool:
+        """Whether a value of the dtype exists that the encoding cannot hold."""
+        if self.encoding.kind != "bits":
+            return self.encoding.kind == "box"
+        lowest, highest = codec.integer_range(self.dtype)
+        return lowest < self.encoding.low or highest > self.encoding.high
+
+    @property
+    def allowed(self) -> str:
+        """What a `checked` field can hold, in words."""
+        if self.encoding.kind == "box":
+            return "one filled rectangle"
+        return f"[{self.encoding.low}, {self.encoding.high}]"
+
+
+@dataclass(frozen=True)
+class Section:
+    """Fields side by side, and behind them one bit for each field that can be unfit.
+
+    Attributes:
+        fields: the fields, in the order of their bytes.
+    """
+
+    fields: tuple[Field, ...]
+
+    @classmethod
+    def of(
+        cls,
+        shapes: Mapping[str, jax.ShapeDtypeStruct],
+        encodings: Mapping[str, Encoding] | None = None,
+    ) -> "Section":
+        """Lays out fields, those with most values first, then by name.
+
+        Args:
+            shapes: shape and dtype of each field, without lanes.
+            encodings: the encoding of those that are not `raw`; booleans and integers narrower
+                than a byte are always `bits`.
+
+        Raises:
+            SchemaError: when an encoding does not suit the dtype or shape of its field.
+        """
+        fields: list[Field] = []
+        offset = 0
+        # Large fields first: the small ones behind them can then be handled as one.
+        for name, struct in sorted(shapes.items(), key=lambda item: (-_size(item[1]), item[0])):
+            encoding = _encoding_for(name, struct, (encodings or {}).get(name))
+            field = Field(name, jnp.dtype(struct.dtype).name, tuple(struct.shape), encoding, offset)
+            fields.append(field)
+            offset += field.nbytes
+        return cls(tuple(fields))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the fields, in order."""
+        return tuple(field.name for field in self.fields)
+
+    @property
+    def unfit_bytes(self) -> int:
+        """Bytes of the trailing bit set."""
+        return -(-sum(field.checked for field in self.fields) // 8)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the section, the bit set included."""
+        return sum(field.nbytes for field in self.fields) + self.unfit_bytes
+
+    def pack(self, values: Mapping[str, jax.Array]) -> jax.Array:
+        """Packs values into bytes; pure, works under any transformation.
+
+        Args:
+            values: one array a field, each `[*lead, *field.shape]` with the same leading axes.
+
+        Returns:
+            uint8 `[*lead, nbytes]`.
+
+        Raises:
+            SchemaError: at trace time, naming the field, when a name, dtype or shape differs.
+        """
+        return jnp.concatenate(self._packed(values, codec.pack), axis=-1)
+
+    def pack_words(self, values: Mapping[str, jax.Array]) -> list[jax.Array]:
+        """As `pack`, but one array a field, in `words`; their bytes side by side are the same."""
+        return self._packed(values, codec.pack_words)
+
+    @property
+    def words(self) -> tuple[tuple[int, np.dtype], ...]:
+        """Length and dtype of the arrays that `pack_words` gives: the fields' and the bit set's."""
+        arrays = []
+        for field in self.fields:
+            dtype = codec.word(field.encoding, field.dtype)
+            arrays.append((field.nbytes // dtype.itemsize, dtype))
+        return (*arrays, *[(self.unfit_bytes, np.dtype(np.uint8))] * bool(self.unfit_bytes))
+
+    def _packed(
+        self, values: Mapping[str, jax.Array], pack: Callable[[Encoding, jax.Array, int], jax.Array]
+    ) -> list[jax.Array]:
+        lead = _lead_axes(self.fields, values)
+        rank = len(lead)
+        parts = [pack(field.encoding, values[field.name], rank) for field in self.fields]
+        checked = [field for field in self.fields if field.checked]
+        if checked:
+            bits = [codec.unfit(field.encoding, values[field.name], rank) for field in checked]
+            parts.append(codec.pack(Encoding("bits", 0, 1), jnp.stack(bits, axis=-1), rank))
+        return parts
+
+    def unpack(self, data: np.ndarray, *, where: str = "record") -> dict[str, np.ndarray]:
+        """The values back from bytes.
+
+        Args:
+            data: uint8 `[*lead, nbytes]`.
+            where: what the bytes are, for error messages.
+
+        Returns:
+            One array `[*lead, *field.shape]` a field, in its own dtype.
+
+        Raises:
+            SchemaError: when the width differs, or a value did not fit its field.
+        """
+        if data.dtype != np.uint8 or data.ndim < 1 or data.shape[-1] != self.nbytes:
+            raise SchemaError(
+                f"{where}: expected uint8 [..., {self.nbytes}], found {data.dtype} "
+                f"{list(data.shape)}; the bytes belong to another schema"
+            )
+        self._refuse_unfit(data, where)
+        return {
+            field.name: codec.unpack(
+                field.encoding,
+                field.dtype,
+                field.shape,
+                data[..., field.offset : field.offset + field.nbytes],
+            )
+            for field in self.fields
+        }
+
+    def _refuse_unfit(self, data: np.ndarray, where: str) -> None:
+        checked = [field for field in self.fields if field.checked]
+        if not checked:
+            return
+        bits = np.unpackbits(data[..., -self.unfit_bytes :], axis=-1, bitorder="little")
+        for index, field in enumerate(checked):
+            rows = np.flatnonzero(bits[..., index])
+            if len(rows):
+                raise SchemaError(
+                    f"{where}: field {field.name!r} held a value outside {field.allowed} at row "
+                    f"{rows[0]} ({len(rows)} in all), so its bytes were not kept; give its probe "
+                    f"a wider encoding (encodings={{{field.name!r}: Encoding()}} keeps every bit)"
+                )
+
+
+@dataclass(frozen=True)
+class RecordSchema:
+    """The byte layout of a trace.
+
+    Attributes:
+        constant: fields that do not change within an episode.
+        state: fields of one state.
+        step: action, reward, flags and the rest of what came of one step.
+    """
+
+    constant: Section
+    state: Section
+    step: Section
+
+    @property
+    def record_bytes(self) -> int:
+        """Bytes of one transition: its state before the action, and the step."""
+        return self.state.nbytes + self.step.nbytes
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON; `from_json` gives an equal schema back."""
+        return {
+            name: {
+                "nbytes": getattr(self, name).nbytes,
+                "unfit_bytes": getattr(self, name).unfit_bytes,
+                "fields": [
+                    {**asdict(field), "shape": list(field.shape), "nbytes": field.nbytes}
+                    for field in getattr(self, name).fields
+                ],
+            }
+            for name in SECTIONS
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "RecordSchema":
+        """The schema that `to_json` wrote.
+
+        Raises:
+            SchemaError: when a section is missing or malformed, or its sizes and offsets are not
+                those that its fields have.
+        """
+        try:
+            return cls(**{name: _section_from_json(data[name]) for name in SECTIONS})
+        except (KeyError, TypeError, SchemaError) as error:
+            raise SchemaError(
+                f"expected a schema with the sections {', '.join(SECTIONS)}, found "
+                f"{json.dumps(data, default=str)[:200]} ({error}); the file is not a trace schema"
+            ) from error
+
+
+def _section_from_json(data: Mapping[str, Any]) -> Section:
+    fields: list[Field] = []
+    offset = 0
+    for entry in data["fields"]:
+        struct = jax.ShapeDtypeStruct(tuple(entry["shape"]), codec.numpy_dtype(entry["dtype"]))
+        encoding = Encoding(**entry["encoding"])
+        same = _encoding_for(entry["name"], struct, encoding) == encoding
+        if not same or struct.dtype.name != entry["dtype"]:
+            raise SchemaError(f"field {entry['name']!r} of {entry['dtype']} cannot be {encoding}")
+        field = Field(entry["name"], entry["dtype"], struct.shape, encoding, offset)
+        if (entry["offset"], entry["nbytes"]) != (offset, field.nbytes):
+            raise SchemaError(
+                f"field {field.name!r} is {field.nbytes} bytes at {offset}, not "
+                f"{entry['nbytes']} at {entry['offset']}"
+            )
+        fields.append(field)
+        offset += field.nbytes
+    section = Section(tuple(fields))
+    if (data["nbytes"], data["unfit_bytes"]) != (section.nbytes, section.unfit_bytes):
+        raise SchemaError(
+            f"its fields take {section.nbytes} bytes, {section.unfit_bytes} of them for those "
+            f"that did not fit, not {data['nbytes']} and {data['unfit_bytes']}"
+        )
+    return section
+
+
+def _size(struct: jax.ShapeDtypeStruct) -> int:
+    return math.prod(struct.shape)
+
+
+def _encoding_for(name: str, struct: jax.ShapeDtypeStruct, wanted: Encoding | None) -> Encoding:
+    dtype = _plain_dtype(name, struct)
+    found = f"found {dtype.name} {list(struct.shape)}"
+    if wanted is not None and wanted.kind == "box":
+        sides = struct.shape if len(struct.shape) == 2 else (0,)
+        if dtype == jnp.bool_ and min(sides) >= 1 and max(sides) <= 255:
+            return wanted
+        raise SchemaError(
+            f"field {name!r}: a box needs a boolean [H, W] of 1 to 255 a side, {found}; "
+            "leave its encoding out"
+        )
+    if dtype == jnp.bool_:
+        return Encoding("bits", 0, 1)
+    integer = jnp.issubdtype(dtype, jnp.integer)
+    if wanted is None or wanted.kind == "raw":
+        if integer and jnp.iinfo(dtype).bits < 8:
+            return Encoding.between(*codec.integer_range(dtype.name))
+        return Encoding()
+    if not integer:
+        raise SchemaError(
+            f"field {name!r}: a range in bits needs an integer or boolean dtype, {found}; "
+            "leave its range out"
+        )
+    lowest, highest = codec.integer_range(dtype.name)
+    if wanted.low > highest or wanted.high < lowest:
+        raise SchemaError(
+            f"field {name!r}: the range [{wanted.low}, {wanted.high}] holds no value of its dtype, "
+            f"{found}; correct the range or leave it out"
+        )
+    return wanted
+
+
+def _plain_dtype(name: str, struct: jax.ShapeDtypeStruct) -> np.dtype:
+    """The field's dtype, if values of it have bytes of their own in NumPy."""
+    key = jnp.issubdtype(struct.dtype, jax.dtypes.extended)
+    narrow = jnp.issubdtype(struct.dtype, jnp.floating) and jnp.finfo(struct.dtype).bits < 8
+    if key or narrow:
+        cure = "jax.random.key_data of it" if key else "it as bfloat16"
+        raise SchemaError(
+            f"field {name!r}: expected a boolean, an integer, or a float or complex number of at "
+            f"least 8 bits, found {struct.dtype} {list(struct.shape)}; record {cure}"
+        )
+    return jnp.dtype(struct.dtype)
+
+
+def _lead_axes(fields: Sequence[Field], values: Mapping[str, jax.Array]) -> tuple[int, ...]:
+    """The leading axes all values share, after checking names, dtypes and shapes."""
+    missing = [field.name for field in fields if field.name not in values]
+    extra = sorted(set(values) - {field.name for field in fields})
+    if missing or extra:
+        raise SchemaError(
+            f"expected the fields {[field.name for field in fields]}, found {sorted(values)}: "
+            f"missing {missing}, unexpected {extra}; the environment no longer matches the trace"
+        )
+    lead: tuple[int, ...] | None = None
+    for field in fields:
+        value = values[field.name]
+        rank = max(value.ndim - len(field.shape), 0)
+        same = jnp.dtype(value.dtype).name == field.dtype and value.shape[rank:] == field.shape
+        if not same or (lead is not None and value.shape[:rank] != lead):
+            axes = value.shape[:rank] if lead is None else lead
+            raise SchemaError(
+                f"field {field.name!r}: expected {field.dtype} {[*axes, *field.shape]}, "
+                f"found {jnp.dtype(value.dtype).name} {list(value.shape)}; dtypes and shapes "
+                "must not change between steps"
+            )
+        lead = value.shape[:rank]
+    return lead or ()

@@ -1,0 +1,256 @@
+"""The shelf: whole episodes in slots, chosen by policy when they end.
+
+Finishers are ranked against what is kept, and only the winners are copied out of the ring. All of
+it happens where some episode has ended and is wanted more than one in a slot, which soon is seldom.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxarc_trace.plan import Plan, record_words
+from jaxarc_trace.spec import TraceSpec
+from jaxarc_trace.stats import Stats, priorities
+
+__all__ = ["Finishers", "Shelf", "empty_shelf", "shelved"]
+
+# Steps copied at once when an episode goes on the shelf.
+_BLOCK = 32
+_HIGHEST = np.uint32(2**32 - 1)
+
+
+class Shelf(eqx.Module):
+    """Whole episodes, one a slot, and which policies want them.
+
+    Attributes:
+        records: arrays `[slot, time, ...]` of the ring's dtypes; the last `length` rows of time
+            hold the episode, its last transition last.
+        constants: uint8 `[slot, constant bytes]`.
+        finals: uint8 `[slot, state bytes]`.
+        stats: `[slot]`.
+        lane: int32 `[slot]`.
+        number: uint32 `[slot]`, number of the episode within its lane.
+        end_step: uint32 `[slot]`.
+        wanted: uint32 `[slot, policy]`, priority.
+        member: bool `[slot, policy]`; a slot that no policy claims is free.
+    """
+
+    records: tuple[jax.Array, ...]
+    constants: jax.Array
+    finals: jax.Array
+    stats: Stats
+    lane: jax.Array
+    number: jax.Array
+    end_step: jax.Array
+    wanted: jax.Array
+    member: jax.Array
+
+
+class Finishers(NamedTuple):
+    """The episodes that the last step may have ended, one a lane.
+
+    Attributes:
+        done: bool `[lane]`, whether it did.
+        stats: `[lane]`.
+        finals: uint8 `[lane, state bytes]`.
+        constants: gives uint8 `[constant bytes]` for a lane's position.
+        lane: int32 `[lane]`, identities.
+        salt: uint32 `[lane]`, what their random draws differ by.
+        number: uint32 `[lane]`, number of the episode within its lane.
+        ring: arrays `[capacity, lane, ...]`, where the transitions are.
+        cursor: uint32 scalar, steps recorded, the last one included.
+    """
+
+    done: jax.Array
+    stats: Stats
+    finals: jax.Array
+    constants: Callable[[jax.Array], jax.Array]
+    lane: jax.Array
+    salt: jax.Array
+    number: jax.Array
+    ring: tuple[jax.Array, ...]
+    cursor: jax.Array
+
+
+def empty_shelf(plan: Plan, slots: int, policies: int) -> Shelf:
+    """A shelf of free slots."""
+    schema = plan.schema
+    word = jnp.zeros(slots, jnp.uint32)
+    return Shelf(
+        tuple(
+            jnp.zeros((slots, plan.spec.max_steps, size), dtype)
+            for size, dtype in record_words(plan)
+        ),
+        jnp.zeros((slots, schema.constant.nbytes), jnp.uint8),
+        jnp.zeros((slots, schema.state.nbytes), jnp.uint8),
+        Stats.zeros((slots,), plan.metrics),
+        jnp.zeros(slots, jnp.int32),
+        word,
+        word,
+        jnp.zeros((slots, policies), jnp.uint32),
+        jnp.zeros((slots, policies), jnp.bool_),
+    )
+
+
+def shelved(spec: TraceSpec, shelf: Shelf, ended: Finishers) -> tuple[Shelf, jax.Array]:
+    """The shelf after the finishers were ranked against it.
+
+    Args:
+        spec: the policies.
+        shelf: the shelf before.
+        ended: the episodes that ended.
+
+    Returns:
+        The shelf, and uint32 `[policy]`: how many of them each policy could have kept.
+    """
+    end_step = jnp.broadcast_to(ended.cursor - 1, ended.done.shape)
+    wanted, eligible = priorities(spec, ended.stats, ended.salt, ended.number, end_step)
+    eligible &= ended.done[:, None]
+    hopeful = eligible & _above_weakest(spec, shelf, wanted)
+
+    def enter(shelf: Shelf) -> Shelf:
+        columns = [
+            _admitted(
+                shelf, column, policy.slots, wanted[:, column], hopeful[:, column], ended.lane
+            )
+            for column, policy in enumerate(spec.policies)
+        ]
+        shelf = replace(shelf, member=jnp.stack([member for member, _ in columns], axis=-1))
+        won = jnp.stack([won for _, won in columns], axis=-1)
+        return _with_winners(spec, shelf, ended, won, wanted)
+
+    shelf = jax.lax.cond(hopeful.any(), enter, lambda shelf: shelf, shelf)
+    return shelf, eligible.sum(axis=0, dtype=jnp.uint32)
+
+
+def _above_weakest(spec: TraceSpec, shelf: Shelf, wanted: jax.Array) -> jax.Array:
+    """bool `[lane, policy]`: a slot is free, or some episode in one is wanted less.
+
+    An equally wanted one stays, because it is older.
+    """
+    slots = jnp.asarray([policy.slots for policy in spec.policies], jnp.int32)
+    full = shelf.member.sum(axis=0, dtype=jnp.int32) >= slots
+    lowest = jnp.where(shelf.member, shelf.wanted, _HIGHEST).min(axis=0)
+    return ~full[None] | (wanted > lowest[None])
+
+
+def _admitted(
+    shelf: Shelf,
+    column: int,
+    slots: int,
+    wanted: jax.Array,
+    hopeful: jax.Array,
+    lane: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Lets the finishers in one by one, the most wanted first, while each beats the weakest.
+
+    No finisher is put out again by a later one, which is wanted no more than it. The loop runs
+    once for every episode that enters, which soon is seldom; sorting would cost all lanes.
+
+    Args:
+        shelf: the shelf before.
+        column: the policy.
+        slots: how many episodes it keeps.
+        wanted: uint32 `[lane]`.
+        hopeful: bool `[lane]`.
+        lane: int32 `[lane]`, identities.
+
+    Returns:
+        bool `[slot]`, who stays, and bool `[lane]`, who enters.
+    """
+    kept = shelf.wanted[:, column]
+
+    def weakest(member: jax.Array) -> jax.Array:
+        """Of the least wanted the youngest, and of those the one in the highest lane."""
+        least = member & (kept == jnp.where(member, kept, _HIGHEST).min())
+        young = least & (shelf.end_step == jnp.where(least, shelf.end_step, 0).max())
+        return jnp.argmax(jnp.where(young, shelf.lane, -1))
+
+    def strongest(waiting: jax.Array) -> jax.Array:
+        """Of the most wanted the one in the lowest lane."""
+        most = waiting & (wanted == jnp.where(waiting, wanted, 0).max())
+        return jnp.argmin(jnp.where(most, lane, jnp.iinfo(jnp.int32).max))
+
+    def enters(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        member, won, waiting = carry
+        room = member.sum(dtype=jnp.int32) + won.sum(dtype=jnp.int32) < slots
+        beats = wanted[strongest(waiting)] > kept[weakest(member)]
+        return waiting.any() & (room | (member.any() & beats))
+
+    def let_in(
+        carry: tuple[jax.Array, jax.Array, jax.Array],
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        member, won, waiting = carry
+        room = member.sum(dtype=jnp.int32) + won.sum(dtype=jnp.int32) < slots
+        loser, winner = weakest(member), strongest(waiting)
+        member = member.at[loser].set(member[loser] & room)
+        return member, won.at[winner].set(True), waiting.at[winner].set(False)
+
+    start = (shelf.member[:, column], jnp.zeros_like(hopeful), hopeful)
+    member, won, _ = jax.lax.while_loop(enters, let_in, start)
+    return member, won
+
+
+def _with_winners(
+    spec: TraceSpec, shelf: Shelf, ended: Finishers, won: jax.Array, wanted: jax.Array
+) -> Shelf:
+    """The shelf with the winning lanes' episodes copied into free slots, one by one."""
+    slots = shelf.lane.shape[0]
+    winners = jnp.nonzero(won.any(axis=1), size=slots, fill_value=0)[0]
+    free = jnp.nonzero(~shelf.member.any(axis=1), size=slots, fill_value=0)[0]
+
+    def put(index: jax.Array, shelf: Shelf) -> Shelf:
+        lane, slot = winners[index], free[index]
+        episode = Shelf(
+            (),
+            ended.constants(lane),
+            ended.finals[lane],
+            jax.tree.map(lambda leaf: leaf[lane], ended.stats),
+            ended.lane[lane],
+            ended.number[lane],
+            ended.cursor - 1,
+            wanted[lane],
+            won[lane],
+        )
+        records = _with_episode(spec, shelf.records, ended, lane, slot)
+        rest = jax.tree.map(
+            lambda kept, new: kept.at[slot].set(new), replace(shelf, records=()), episode
+        )
+        return replace(rest, records=records)
+
+    return jax.lax.fori_loop(0, won.any(axis=1).sum(), put, shelf)
+
+
+def _with_episode(
+    spec: TraceSpec,
+    records: tuple[jax.Array, ...],
+    ended: Finishers,
+    lane: jax.Array,
+    slot: jax.Array,
+) -> tuple[jax.Array, ...]:
+    """The shelf's records with the last steps of a lane in a slot, a block of steps at a time.
+
+    Only the blocks that the episode reaches are copied: short episodes are the rule.
+    """
+    if not records:
+        return records
+    max_steps, capacity = spec.max_steps, spec.ring_steps
+    size = min(_BLOCK, max_steps)
+    within = jnp.arange(size, dtype=jnp.uint32)
+    blocks = (jnp.minimum(ended.stats.length[lane], max_steps) + (size - 1)) // size
+
+    def copy(block: jax.Array, records: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        first = jnp.maximum(max_steps - size * (block + 1), 0)
+        steps = ended.cursor + jnp.uint32(capacity - max_steps) + first.astype(jnp.uint32) + within
+        rows = (steps % capacity).astype(jnp.int32)
+        return tuple(
+            jax.lax.dynamic_update_slice(kept, part[rows, lane][None], (slot, first, 0))
+            for kept, part in zip(records, ended.ring, strict=True)
+        )
+
+    return jax.lax.fori_loop(0, blocks, copy, records)

@@ -1,0 +1,94 @@
+"""Where episodes come from: an open store, or a recording in memory."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from jaxarc_trace.recording import Recording
+from jaxarc_trace.schema import RecordSchema
+from jaxarc_trace.store_pack import episode_columns, step_columns
+
+__all__ = ["InMemory", "Source"]
+
+
+class Source(Protocol):
+    """Packed episodes, and what is known of them without unpacking."""
+
+    @property
+    def name(self) -> str:
+        """Where it is, for messages."""
+        ...
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Run and process that wrote it; an empty run is no run."""
+        ...
+
+    @property
+    def columns(self) -> Mapping[str, np.ndarray]:
+        """`[N]` arrays: those of `store_pack.episode_columns`."""
+        ...
+
+    @property
+    def schema(self) -> RecordSchema:
+        """Layout of the packed bytes."""
+        ...
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """Names of the bits of `kept_by`."""
+        ...
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """Description of the environment."""
+        ...
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the user stored beside the trace."""
+        ...
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """What was asked to be kept, and how much was seen."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of episodes."""
+        ...
+
+    def packed(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Records uint8 `[T, record_bytes]`, constants and final state of one episode."""
+        ...
+
+    def steps(self, name: str) -> np.ndarray | None:
+        """A value of every transition `[S]`, the episodes one after the other, or None."""
+        ...
+
+
+class InMemory:
+    """A recording as a source."""
+
+    def __init__(self, recording: Recording, metadata: Mapping[str, Any]) -> None:
+        self.recording = recording
+        self.metadata = metadata
+        self.columns: Mapping[str, np.ndarray] = episode_columns(recording)
+        self.name = "memory"
+        self.key = ("", 0)
+        self.schema = recording.schema
+        self.policies = tuple(recording.policies)
+        self.environment = recording.environment
+        self.spec = recording.spec
+
+    def __len__(self) -> int:
+        return len(self.recording)
+
+    def packed(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The packed bytes of one episode."""
+        return self.recording.read(row)
+
+    def steps(self, name: str) -> np.ndarray | None:
+        """A value of every transition `[S]`, or None."""
+        return step_columns(self.recording).get(name)

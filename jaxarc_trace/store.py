@@ -1,0 +1,122 @@
+"""Saving and loading traces. `docs/format.md` says what the files hold, byte for byte."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxarc_trace.episodes import Episodes
+from jaxarc_trace.errors import StoreError
+from jaxarc_trace.recording import Recording
+from jaxarc_trace.store_read import open_store
+from jaxarc_trace.store_verify import Verification, verify_store
+
+if TYPE_CHECKING:
+    from jaxarc_trace.trace import Trace
+
+__all__ = ["Verification", "load", "save", "verify"]
+
+PathLike = str | os.PathLike[str]
+
+
+def save(
+    path: PathLike,
+    trace: "Trace | Recording",
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    run: str = "",
+    process: int = 0,
+) -> Path:
+    """Writes a trace to a fresh path: all of it or nothing.
+
+    Args:
+        path: where nothing exists yet; its parent directories are made.
+        trace: what to save.
+        metadata: anything that JSON holds, for instance the training step.
+        run: identity of the run that it belongs to. `load` takes the same episode of the same
+            run, saved twice, once.
+        process: index of the JAX process.
+
+    Returns:
+        The absolute path.
+
+    Raises:
+        SpecError: when metadata is not JSON, naming the place.
+        StoreError: when the path is taken or cannot be written; nothing is left behind.
+    """
+    from jaxarc_trace import store_pack, store_write
+
+    target = _local(path)
+    store_write.refuse_taken(target)
+    recording = trace if isinstance(trace, Recording) else _take(trace)
+    columns = store_pack.episode_columns(recording)
+    leaves = store_pack.leaves(recording, columns)
+    header = store_pack.describe(
+        recording,
+        columns,
+        {name: leaf for name, (leaf, _) in leaves.items()},
+        metadata,
+        run=run,
+        process=process,
+    )
+    arrays = {name: leaf.chunked(rows) for name, (leaf, rows) in leaves.items()}
+    store_write.write(target, arrays, header.to_json())
+    return target
+
+
+def load(path: PathLike | Sequence[PathLike]) -> Episodes:
+    """Opens one stored trace or several: reads their index, no episode.
+
+    Of several, an episode that was saved more than once is there once; see `Episodes.join`.
+
+    Args:
+        path: what `save` returned, or a list of such.
+
+    Raises:
+        NotATraceError: when nothing was committed there.
+        FormatVersionError: when a newer version of the format wrote it.
+        StoreError: when its index is damaged. (A damaged episode raises CorruptEpisodeError
+            when it is read.)
+    """
+    paths = [path] if isinstance(path, str | os.PathLike) else list(path)
+    return Episodes.join([open_store(_local(entry)) for entry in paths])
+
+
+def verify(path: PathLike) -> Verification:
+    """Reads every episode and file of a stored trace and says which are damaged.
+
+    Raises:
+        NotATraceError: when nothing was committed there.
+        FormatVersionError: when a newer version of the format wrote it.
+    """
+    return verify_store(_local(path))
+
+
+def _take(trace: "Trace") -> Recording:
+    from jaxarc_trace.take import take
+
+    return take(trace)
+
+
+def _local(path: PathLike) -> Path:
+    text = os.fspath(path)
+    if "://" in text:
+        raise StoreError(
+            f"{text}: expected a path of this machine's file system, found an address; save to a "
+            "local path and copy the directory"
+        )
+    path = Path(text).absolute()
+    if "\\" in str(path) or _not_utf8(str(path)):
+        raise StoreError(
+            f"{str(path)!r}: expected a path that TensorStore can open, found a backslash, which "
+            "it takes for a separator, or bytes that are not UTF-8; choose another name"
+        )
+    return path
+
+
+def _not_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

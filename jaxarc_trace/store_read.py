@@ -1,0 +1,286 @@
+"""Reads one store through TensorStore: its index when it is opened, then one episode at a time.
+
+Nothing that is read is trusted: `COMMIT` vouches for `trace.json`, that for the columns, and the
+columns hold the checksum of each episode.
+"""
+
+import functools
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import tensorstore as ts
+
+from jaxarc_trace.errors import CorruptEpisodeError, NotATraceError, StoreError
+from jaxarc_trace.schema import RecordSchema
+from jaxarc_trace.store_format import (
+    COMMIT,
+    HEADER,
+    Header,
+    Leaf,
+    checksum,
+    episode_checksum,
+)
+
+__all__ = ["UNREADABLE", "StoredTrace", "fresh_context", "open_array", "open_store"]
+
+CACHED_CHUNKS = 12
+"""Decoded chunks kept of one store, so that going through its episodes decodes each chunk once."""
+CACHED_STORES = 8
+"""Stores that keep their handles and chunks; the others open theirs again, in 0.5 ms."""
+_LINE = re.compile("([0-9a-f]{64})  ([ -~]+)")
+UNREADABLE = (ValueError, IndexError, OSError, RuntimeError, NotImplementedError, MemoryError)
+"""What TensorStore raises for damaged bytes and missing files."""
+
+
+class StoredTrace:
+    """An open store, a `Source`. Pickles by path.
+
+    Attributes:
+        path: absolute path of the store.
+        header: what its `trace.json` says.
+        files: SHA-256 of each of its files, by relative name.
+        commit: SHA-256 of its `COMMIT`, which no other store has.
+        columns: `[N]` arrays, one value an episode.
+        lease: what keeps the store from being cleaned away, if anything; it lives as long.
+    """
+
+    lease: object = None
+
+    def __init__(self, path: Path, header: Header, files: Mapping[str, str], commit: str) -> None:
+        self.path = path
+        self.header = header
+        self.files = files
+        self.commit = commit
+        self.name = str(path)
+        self.key = (header.run, header.process)
+        self.schema = RecordSchema.from_json(header.schema)
+        self.policies = tuple(header.policies)
+        self.environment = header.environment
+        self.metadata = header.metadata
+        self.spec = header.spec
+        rows = self._whole("columns").reshape(-1).view(header.row_dtype)
+        self.columns: Mapping[str, np.ndarray] = {
+            name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ()
+        }
+
+    def __len__(self) -> int:
+        return self.header.episodes
+
+    def __reduce__(self) -> tuple[Callable[..., "StoredTrace"], tuple[Path, str]]:
+        return _reopen, (self.path, self.commit)
+
+    def packed(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The packed bytes of one episode, checked.
+
+        Returns:
+            Its records uint8 `[T, record_bytes]`, its constants and its final state.
+
+        Raises:
+            CorruptEpisodeError: when they cannot be read or are not what was written.
+        """
+        start = int(self.columns["start"][row])
+        stop = start + int(self.columns["kept"][row])
+        try:
+            records = self._rows("records", start, stop)
+            constants = self._rows("constants", row, row + 1)
+            finals = self._rows("finals", row, row + 1)
+        except UNREADABLE as error:
+            raise self._corrupt(row, f"cannot be read ({_first_line(error)})") from error
+        if episode_checksum(records, constants, finals) != int(self.columns["checksum"][row]):
+            raise self._corrupt(row, "does not match its checksum")
+        return records, constants[0], finals[0]
+
+    def steps(self, name: str) -> np.ndarray | None:
+        """A value of every transition `[S]`, the episodes one after the other, or None.
+
+        Raises:
+            StoreError: when the column is damaged.
+        """
+        leaf = f"steps.{name}"
+        return self._whole(leaf) if leaf in self.header.leaves else None
+
+    def damaged_files(self) -> list[str]:
+        """Files that are missing or not what was committed, in order."""
+        return [name for name, digest in self.files.items() if _sha256(self.path / name) != digest]
+
+    def _whole(self, name: str) -> np.ndarray:
+        """All rows of a leaf that has a checksum of its own."""
+        leaf = self.header.leaves[name]
+        try:
+            array = _handles(self.path, self.commit).open(name, leaf)
+            rows = array.read().result().reshape(-1, *leaf.row_shape)[: leaf.rows]
+            problem = "" if checksum(rows).hexdigest() == leaf.sha256 else "its checksum differs"
+        except UNREADABLE as error:
+            rows, problem = np.zeros(0), _first_line(error)
+        if problem:
+            raise StoreError(
+                f"{self.path}: the part {name!r} is damaged ({problem}; files that changed: "
+                f"{', '.join(self.damaged_files()) or 'none'}); restore the store from a copy"
+            )
+        return rows
+
+    def _rows(self, name: str, start: int, stop: int) -> np.ndarray:
+        """The rows `start:stop` of a leaf; an absent leaf has rows without bytes."""
+        leaf = self.header.leaves.get(name)
+        if leaf is None or start == stop:
+            return np.zeros((stop - start, *(leaf.row_shape if leaf else (0,))), np.uint8)
+        handles = _handles(self.path, self.commit)
+        first, last = leaf.chunk_range(start, stop)
+        chunks = [handles.chunk(name, leaf, index) for index in range(first, last)]
+        rows = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+        skip = first * leaf.rows_per_chunk
+        return rows[start - skip : stop - skip]
+
+    def _corrupt(self, row: int, problem: str) -> CorruptEpisodeError:
+        lane, number = (int(self.columns[name][row]) for name in ("lane", "number"))
+        return CorruptEpisodeError(
+            f"{self.path}: episode {row} (lane {lane}, number {number}) {problem}; files that "
+            f"changed since they were written: {', '.join(self.damaged_files()) or 'none'}. The "
+            "other episodes are unaffected; restore the store from a copy to get this one back"
+        )
+
+
+def open_store(path: Path) -> StoredTrace:
+    """Opens the store at an absolute path: reads its index, no episode.
+
+    Raises:
+        NotATraceError: when nothing was committed there.
+        FormatVersionError: when a newer version of the format wrote it.
+        StoreError: when its index is damaged.
+    """
+    marker = _marker(path)
+    files = _committed(path, marker)
+    try:
+        text = (path / HEADER).read_bytes()
+    except OSError as error:
+        raise StoreError(
+            f"{path}/{HEADER}: was committed and cannot be read ({error}); restore it from a copy"
+        ) from error
+    if hashlib.sha256(text).hexdigest() != files[HEADER]:
+        raise StoreError(
+            f"{path}/{HEADER}: does not match the checksum in {COMMIT}, one of the two is "
+            "damaged; restore both from a copy"
+        )
+    header = Header.from_json(text.decode(), str(path))
+    return StoredTrace(path, header, files, hashlib.sha256(marker.encode()).hexdigest())
+
+
+def _reopen(path: Path, commit: str) -> StoredTrace:
+    store = open_store(path)
+    if store.commit != commit:
+        raise StoreError(
+            f"{path}: another trace is stored here than when this handle was made; load it again"
+        )
+    return store
+
+
+def _marker(path: Path) -> str:
+    """The text of `COMMIT`."""
+    try:
+        return (path / COMMIT).read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotATraceError(_nothing(path)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(
+            f"{path}/{COMMIT}: cannot be read ({error}); restore the file from a copy"
+        ) from error
+
+
+def _committed(path: Path, marker: str) -> dict[str, str]:
+    """The SHA-256 of each file by name, as `COMMIT` lists them."""
+    lines = [_LINE.fullmatch(line) for line in marker.split("\n")[:-1]]
+    files = {line[2]: line[1] for line in lines if line}
+    if None in lines or HEADER not in files or not marker.endswith("\n"):
+        raise StoreError(
+            f"{path}/{COMMIT}: expected lines of SHA-256 and file name, one of them {HEADER}, "
+            f"found {marker[:80]!r}; restore the file from a copy"
+        )
+    return files
+
+
+def _nothing(path: Path) -> str:
+    if not path.exists():
+        return f"{path}: expected a stored trace, found nothing; check the path"
+    if not path.is_dir():
+        return f"{path}: expected the directory of a stored trace, found a file; check the path"
+    return (
+        f"{path}: expected a stored trace, found a directory without {COMMIT}: it is something "
+        "else, or its writing was never finished and it holds nothing to rely on"
+    )
+
+
+def open_array(path: Path, name: str, context: ts.Context) -> ts.TensorStore:
+    """One array of the checkpoint at an absolute path; raises one of `UNREADABLE`."""
+    base = {"driver": "file", "path": f"{path}/"}
+    spec = {
+        "driver": "zarr3",
+        "kvstore": {"driver": "ocdbt", "base": base, "path": f"{name}/"},
+        "recheck_cached_data": "open",
+        "recheck_cached_metadata": "open",
+    }
+    return ts.open(spec, open=True, read=True, context=context).result()
+
+
+def fresh_context() -> ts.Context:
+    """A context of its own, since TensorStore takes a path for the same database for ever."""
+    return ts.Context({"cache_pool": {"total_bytes_limit": 0}})
+
+
+class _Handles:
+    """The open arrays of one store, and the chunks of them that were decoded last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._arrays: dict[str, ts.TensorStore] = {}
+        self._context = fresh_context()
+        self._begun = functools.lru_cache(maxsize=CACHED_CHUNKS)(self._begin)
+        self._last: dict[str, int] = {}
+
+    def open(self, name: str, leaf: Leaf) -> ts.TensorStore:
+        if name in self._arrays:
+            return self._arrays[name]
+        array = open_array(self._path, name, self._context)
+        if array.shape != leaf.shape or array.dtype.name != leaf.dtype:
+            raise ValueError(
+                f"array {name!r} is {array.dtype.name} {list(array.shape)}, {HEADER} says "
+                f"{leaf.dtype} {list(leaf.shape)}"
+            )
+        self._arrays[name] = array
+        return array
+
+    def chunk(self, name: str, leaf: Leaf, index: int) -> np.ndarray:
+        """Rows of one chunk, read-only `[rows_per_chunk, *row_shape]`.
+
+        Whoever reads in order finds the next one decoded already.
+        """
+        rows = self._begun(name, leaf, index).result()
+        rows.flags.writeable = False
+        if index == self._last.get(name, -1) + 1 < leaf.chunks - 1:
+            self._begun(name, leaf, index + 1)
+        self._last[name] = index
+        return rows
+
+    def _begin(self, name: str, leaf: Leaf, index: int) -> ts.Future:
+        return self.open(name, leaf)[index].read()
+
+
+@functools.lru_cache(maxsize=CACHED_STORES)
+def _handles(path: Path, commit: str) -> _Handles:
+    del commit  # part of the key only: another store may have taken the place
+    return _Handles(path)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return "unreadable"
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).split(" [tensorstore_spec=", maxsplit=1)[0]
+    return text.split(" [source locations=", maxsplit=1)[0].splitlines()[0][:300]

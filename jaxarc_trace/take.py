@@ -1,0 +1,311 @@
+"""From a trace on the device to packed episodes on the host: where capture ends.
+
+Each episode that the ring or the shelf holds comes out once, in the order of (lane, number).
+Inside, a trace on the host is the same tree with NumPy arrays for leaves.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.core import Tracer
+
+from jaxarc_trace.errors import SchemaError
+from jaxarc_trace.recording import COLUMNS, Recording
+from jaxarc_trace.slots import LaneTrace, policy_slots
+from jaxarc_trace.spec import TraceSpec
+from jaxarc_trace.stats import Stats
+from jaxarc_trace.trace import Trace
+
+__all__ = ["take"]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One episode found in a trace, its bytes still where they were."""
+
+    lane: int
+    number: int
+    length: int
+    kept: int
+    complete: bool
+    kept_by: int
+    end_step: int
+    stats: Stats
+    records: np.ndarray
+    constant: np.ndarray
+    final: np.ndarray
+
+
+def take(trace: Trace | LaneTrace) -> Recording:
+    """Brings a trace to the host.
+
+    An episode under way is taken with all its transitions if the trace was read through `rollout`
+    or `detach`; otherwise the state after its last transition is unknown, and it is taken without
+    that transition, or with `level="minimal"` not at all.
+
+    Args:
+        trace: a trace, also one with further leading axes from a vmap (`layout="lane"`), or one
+            whose shards were concatenated.
+
+    Returns:
+        Its episodes. Of one that is longer than `max_steps`, or whose start the ring has already
+        overwritten, the last transitions and the number dropped.
+
+    Raises:
+        SchemaError: when it is called on an abstract value, inside jit; or on several traces of
+            the batch layout at once.
+    """
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trace)):
+        raise SchemaError(
+            "take and save need a trace with values, found one inside jit; return the trace from "
+            "the jitted function and save it outside"
+        )
+    if isinstance(trace, Trace) and trace.cursor.ndim:
+        raise SchemaError(
+            "take and save need one trace, or lanes that each hold a shelf (layout='lane'), found "
+            f"one with leading axes {list(trace.cursor.shape)}, as a vmap over whole rollouts "
+            "gives; take each of them: jt.take(jax.tree.map(lambda leaf: leaf[i], trace))"
+        )
+    host = jax.tree.map(np.asarray, jax.device_get(trace))
+    found = list(_in_lanes(host)) if isinstance(host, LaneTrace) else list(_in_batch(host))
+    spec: TraceSpec = trace.plan.spec
+    return _assembled(trace, spec, _once(found))
+
+
+def _in_batch(trace: Any) -> Iterator[_Found]:
+    yield from _on_ring(trace)
+    shelf = _ranked_again(trace)
+    for slot in np.flatnonzero(shelf.any(axis=1)):
+        stats = _row(trace.shelf.stats, slot)
+        kept = _kept(trace.plan.spec, int(stats.length))
+        rows = [part[slot, part.shape[1] - kept :] for part in trace.shelf.records]
+        yield _Found(
+            lane=int(trace.shelf.lane[slot]),
+            number=int(trace.shelf.number[slot]),
+            length=int(stats.length),
+            kept=kept,
+            complete=True,
+            kept_by=_bits(shelf[slot]),
+            end_step=int(trace.shelf.end_step[slot]),
+            stats=stats,
+            records=_joined(rows, kept),
+            constant=trace.shelf.constants[slot],
+            final=trace.shelf.finals[slot],
+        )
+
+
+def _on_ring(trace: Any) -> Iterator[_Found]:
+    spec, recent = trace.plan.spec, trace.recent
+    rows = recent.finals.shape[0]
+    last_bit = 1 << len(spec.policies)
+    framed = bool((trace.framed == trace.cursor + 1).all())
+    oldest = int(trace.cursor) - spec.ring_steps
+    for column, lane in enumerate(trace.lane):
+        number = int(trace.number[column])
+        under_way = int(trace.running.length[column]) > 0
+        for episode in range(max(0, number - rows + 1), number + under_way):
+            complete = episode < number
+            row = episode % rows
+            whole = complete or framed
+            if not whole and not spec.records_steps:
+                continue
+            if whole:
+                stats = _row(recent.stats, (row, column))
+                end = int(recent.end_step[row, column])
+                final = recent.finals[row, column]
+            else:
+                stats = _row(trace.running, column)
+                end = int(trace.cursor) - 1
+                final = _state_before(trace, end, column)
+            length = int(stats.length) - (not whole)
+            end -= not whole
+            kept = min(_kept(spec, length), max(0, end - oldest + 1))
+            if kept == 0 and spec.records_steps:
+                continue
+            steps = np.arange(end - kept + 1, end + 1) % spec.ring_steps
+            yield _Found(
+                lane=int(lane),
+                number=episode,
+                length=length,
+                kept=kept,
+                complete=complete,
+                kept_by=last_bit,
+                end_step=end,
+                stats=stats,
+                records=_joined([part[steps, column] for part in trace.ring], kept),
+                constant=recent.constants[row, column],
+                final=final,
+            )
+
+
+def _in_lanes(trace: Any) -> Iterator[_Found]:
+    lanes = trace.cursor.size
+    flat = jax.tree.map(lambda leaf: leaf.reshape(lanes, *leaf.shape[trace.cursor.ndim :]), trace)
+    distinct = len(np.unique(flat.lane)) == lanes
+    for index in range(lanes):
+        one = jax.tree.map(lambda leaf, index=index: leaf[index], flat)
+        yield from _in_lane(one, int(one.lane) if distinct else index)
+
+
+def _in_lane(trace: Any, lane: int) -> Iterator[_Found]:
+    spec, slots = trace.plan.spec, trace.slots
+    member = slots.member.any(axis=1)
+    last_bit = 1 << len(spec.policies)
+    for slot in range(len(member)):
+        under_way = slot == int(trace.current) and int(trace.running.length) > 0
+        if not member[slot] and not under_way:
+            continue
+        framed = not under_way or int(trace.framed) == int(trace.cursor) + 1
+        if not framed and not spec.records_steps:
+            continue
+        stats = _row(slots.stats, slot) if framed else trace.running
+        length = int(stats.length) - (not framed)
+        # The transition that is left out has taken the row of the one `max_steps` before it.
+        kept = min(_kept(spec, length), spec.max_steps - (not framed))
+        if kept == 0 and spec.records_steps:
+            continue
+        steps = np.arange(length - kept, length) % spec.max_steps
+        final = slots.finals[slot]
+        if not framed:
+            row = length % spec.max_steps
+            final = _state_bytes(trace, [part[slot, row] for part in slots.records])
+        kept_by = _bits(slots.member[slot]) if spec.policies else last_bit
+        end = int(trace.cursor) - 1 - (not framed) if under_way else int(slots.end_step[slot])
+        yield _Found(
+            lane=lane,
+            number=int(trace.number) if under_way else int(slots.number[slot]),
+            length=length,
+            kept=kept,
+            complete=not under_way,
+            kept_by=last_bit if under_way else kept_by,
+            end_step=end,
+            stats=stats,
+            records=_joined([part[slot, steps] for part in slots.records], kept),
+            constant=slots.constants[slot],
+            final=final,
+        )
+
+
+def _kept(spec: TraceSpec, length: int) -> int:
+    return min(length, spec.max_steps) if spec.records_steps else 0
+
+
+def _row(stats: Stats, index: Any) -> Stats:
+    return jax.tree.map(lambda leaf: leaf[index], stats)
+
+
+def _bits(member: np.ndarray) -> int:
+    return sum(1 << bit for bit, claimed in enumerate(member) if claimed)
+
+
+def _joined(parts: list[np.ndarray], kept: int) -> np.ndarray:
+    """uint8 `[kept, record bytes]` from the device's several arrays."""
+    if not parts:
+        return np.zeros((kept, 0), np.uint8)
+    return np.concatenate([_octets(part) for part in parts], axis=-1)
+
+
+def _octets(words: np.ndarray) -> np.ndarray:
+    """The little-endian bytes of `[..., n]` unsigned words, uint8 `[..., n * itemsize]`."""
+    little = np.ascontiguousarray(words, words.dtype.newbyteorder("<"))
+    return little.view(np.uint8)
+
+
+def _state_before(trace: Any, step: int, column: int) -> np.ndarray:
+    """The packed state before the action of a step, which the ring still holds."""
+    row = step % trace.plan.spec.ring_steps
+    return _state_bytes(trace, [part[row, column] for part in trace.ring])
+
+
+def _state_bytes(trace: Any, parts: list[np.ndarray]) -> np.ndarray:
+    width = trace.plan.schema.state.nbytes
+    if not parts:
+        return np.zeros(width, np.uint8)
+    return np.concatenate([_octets(part) for part in parts])[:width]
+
+
+def _ranked_again(trace: Any) -> np.ndarray:
+    """bool `[slot, policy]`: the policies' choice, when the shelves of several shards are here.
+
+    The rule of `stats.choose`, in NumPy: most wanted first, of equal ones the older, then the
+    lower lane.
+    """
+    shelf = trace.shelf
+    chosen = np.zeros_like(shelf.member)
+    for column, policy in enumerate(trace.plan.spec.policies):
+        slots = np.flatnonzero(shelf.member[:, column])
+        wanted = ~shelf.wanted[slots, column]
+        order = np.lexsort((shelf.lane[slots], shelf.end_step[slots], wanted))
+        chosen[slots[order[: policy.slots]], column] = True
+    return chosen
+
+
+def _once(found: list[_Found]) -> list[_Found]:
+    """Each episode once, with everyone's reasons: the copy that kept most of it."""
+    best: dict[tuple[int, int], _Found] = {}
+    reasons: dict[tuple[int, int], int] = {}
+    for episode in found:
+        identity = (episode.lane, episode.number)
+        reasons[identity] = reasons.get(identity, 0) | episode.kept_by
+        if identity not in best or episode.kept > best[identity].kept:
+            best[identity] = episode
+    return [
+        _Found(**{**best[identity].__dict__, "kept_by": reasons[identity]})
+        for identity in sorted(best)
+    ]
+
+
+def _assembled(trace: Trace | LaneTrace, spec: TraceSpec, found: list[_Found]) -> Recording:
+    schema = trace.plan.schema
+    values: dict[str, list[Any]] = {
+        "lane": [e.lane for e in found],
+        "number": [e.number for e in found],
+        "kept": [e.kept for e in found],
+        "dropped": [e.length - e.kept for e in found],
+        "complete": [e.complete for e in found],
+        "terminated": [bool(e.stats.terminated) for e in found],
+        "truncated": [bool(e.stats.truncated) for e in found],
+        "success": [int(e.stats.success) for e in found],
+        "total_return": [e.stats.total_return for e in found],
+        "end_step": [e.end_step for e in found],
+        "kept_by": [e.kept_by for e in found],
+    }
+    columns = {name: np.asarray(values[name], dtype) for name, dtype in COLUMNS.items()}
+    for name in trace.plan.metrics:
+        for which in ("final", "best"):
+            column = [getattr(e.stats, which)[name] for e in found]
+            columns[f"metric.{name}_{which}"] = np.asarray(column, np.float32)
+    return Recording(
+        schema=schema,
+        policies=(*spec.policy_names, "last"),
+        columns=columns,
+        constants=_stacked([e.constant for e in found], schema.constant.nbytes),
+        finals=_stacked([e.final for e in found], schema.state.nbytes),
+        records=np.concatenate(
+            [np.zeros((0, schema.record_bytes), np.uint8), *(e.records for e in found if e.kept)]
+        ),
+        environment=json.loads(trace.plan.environment),
+        spec={**spec.describe(), **_counts(trace)},
+    )
+
+
+def _stacked(rows: list[np.ndarray], width: int) -> np.ndarray:
+    return np.stack(rows) if rows else np.zeros((0, width), np.uint8)
+
+
+def _counts(trace: Trace | LaneTrace) -> Mapping[str, Any]:
+    """How much there was to choose from: what makes a `random` sample an estimate."""
+    counts = np.asarray(jax.device_get(trace.eligible), np.int64)
+    policies = trace.plan.spec.policy_names or ("last",) * len(policy_slots(trace.plan))
+    if isinstance(trace, Trace) and not trace.plan.spec.policies:
+        policies = ()
+    eligible = counts.reshape(-1, counts.shape[-1]).sum(axis=0) if counts.size else []
+    return {
+        "episodes_seen": int(np.asarray(jax.device_get(trace.seen), np.int64).sum()),
+        "eligible": {name: int(n) for name, n in zip(policies, eligible, strict=False)},
+        "steps_seen": int(np.max(np.asarray(trace.cursor), initial=0)),
+    }

@@ -1,0 +1,174 @@
+"""The verbs of a trace whatever its layout, and the one `lax.cond` of capture.
+
+What happens only when some episode ends (`begin`, `end`, the reset itself) lies under one `cond`
+for the whole batch. The ring is read in it and never written, so it is kept out of its results:
+XLA would otherwise have to prove that it may pass it through without a copy. A trace in the lane
+layout is never under a `cond`, because a vmap would turn that into a copy of everything; it
+masks instead.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from jaxarc_trace import slots, trace
+from jaxarc_trace.plan import Plan
+from jaxarc_trace.probe import Probe
+from jaxarc_trace.slots import LaneTrace
+from jaxarc_trace.trace import Trace
+
+__all__ = ["AnyTrace", "begin", "empty", "end", "like", "record", "select", "snapshot", "turn"]
+
+AnyTrace = Trace | LaneTrace
+Value = TypeVar("Value")
+
+
+def empty(
+    plan: Plan,
+    lanes: int | None,
+    lane: jax.Array | None = None,
+    salt: jax.Array | None = None,
+) -> AnyTrace:
+    """A trace that has seen nothing, in the layout that suits the spec and the lanes.
+
+    Args:
+        plan: the layout of the bytes.
+        lanes: number of lanes of the environment, or None for a single one.
+        lane: int32 `[lanes]` (or a scalar), identities of the lanes; default counted from 0.
+        salt: uint32 of the same shape, what sets apart their random draws; default the identity.
+    """
+    if lanes is None:
+        return slots.empty(plan, lane, salt)
+    count = lanes if plan.spec.lanes is None else min(plan.spec.lanes, lanes)
+    lane = jnp.arange(count, dtype=jnp.int32) if lane is None else lane[:count]
+    salt = lane.astype(jnp.uint32) if salt is None else salt[:count]
+    if plan.spec.layout == "lane":
+        return jax.vmap(lambda lane, salt: slots.empty(plan, lane, salt))(lane, salt)
+    return trace.empty(plan, lane, salt)
+
+
+def begin(kept: AnyTrace, probe: Probe, state: Any) -> AnyTrace:
+    """Notes the constants of the episodes whose first transition comes next; see `trace.begin`."""
+    if isinstance(kept, Trace):
+        return _begin_some(kept, probe, state)
+    return _lanes(kept, lambda t, s: slots.begin(t, probe, s), state)
+
+
+def record(kept: AnyTrace, probe: Probe, state: Any, action: Any, result: Any) -> AnyTrace:
+    """Takes one transition of every lane; see `trace.record`."""
+    if isinstance(kept, Trace):
+        return trace.record(kept, probe, state, action, result)
+    return _lanes(kept, lambda t, *step: slots.record(t, probe, *step), state, action, result)
+
+
+def end(kept: AnyTrace, probe: Probe, state: Any) -> AnyTrace:
+    """Files the episodes that the last transition ended; see `trace.end`."""
+    if isinstance(kept, Trace):
+        return _end_some(kept, probe, state)
+    return _lanes(kept, lambda t, s: slots.end(t, probe, s), state)
+
+
+def snapshot(kept: AnyTrace, probe: Probe, state: Any) -> AnyTrace:
+    """Notes the present state of the episodes under way; see `trace.snapshot`."""
+    if isinstance(kept, Trace):
+        return trace.snapshot(kept, probe, state)
+    return _lanes(kept, lambda t, s: slots.snapshot(t, probe, s), state)
+
+
+def turn(
+    kept: AnyTrace | None,
+    probe: Probe,
+    done: jax.Array,
+    state: Any,
+    beside: Value,
+    reset: Callable[[], tuple[Any, Value]],
+) -> tuple[Any, Value, Any]:
+    """Files the episodes that are over and puts new ones in their place.
+
+    Args:
+        kept: the trace, or None.
+        probe: how to look at the environment.
+        done: bool `[lanes]` or scalar, which episodes are over.
+        state: the true states after their last step.
+        beside: whatever else a reset replaces, for instance the observation.
+        reset: gives a fresh state, and what is beside it, for every lane.
+
+    Returns:
+        `state`, `beside` and the trace.
+    """
+
+    def fresh(state: Any, beside: Value) -> tuple[Any, Value]:
+        new = reset()
+        return jax.tree.map(lambda n, o: select(done, n, o), new, (state, beside))
+
+    def over(value: tuple[Any, Value], kept: Trace) -> tuple[tuple[Any, Value], Trace]:
+        # Of many lanes some end at almost every step, of a few traced ones seldom one.
+        few = kept.lanes < done.shape[0]
+        kept = (_end_some if few else trace.end)(kept, probe, value[0])
+        value = fresh(*value)
+        return value, (_begin_some if few else trace.begin)(kept, probe, value[0])
+
+    if isinstance(kept, Trace):
+        (state, beside), kept = _gated(done.any(), over, (state, beside), kept)
+        return state, beside, kept
+    if kept is not None:
+        kept = end(kept, probe, state)
+    state, beside = jax.lax.cond(done.any(), fresh, lambda *value: value, state, beside)
+    if kept is not None:
+        kept = begin(kept, probe, state)
+    return state, beside, kept
+
+
+def select(mask: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
+    """`where` over the leading axes that `mask` has, in the dtype of `old`; keys included."""
+    shape = mask.shape + (1,) * (old.ndim - mask.ndim)
+    return jnp.where(mask.reshape(shape), like(new, old), old)
+
+
+def like(new: jax.Array, old: jax.Array) -> jax.Array:
+    """`new` in the dtype of `old`, as the carry of a scan needs it; PRNG keys as they are."""
+    return new if new.dtype == old.dtype else new.astype(old.dtype)
+
+
+def _begin_some(kept: Trace, probe: Probe, state: Any) -> Trace:
+    """`trace.begin`, if a traced lane waits for it."""
+    return _gated(kept.fresh.any(), lambda _, t: ((), trace.begin(t, probe, state)), (), kept)[1]
+
+
+def _end_some(kept: Trace, probe: Probe, state: Any) -> Trace:
+    """`trace.end`, if a traced lane waits for it."""
+    done = kept.running.done.any()
+    return _gated(done, lambda _, t: ((), trace.end(t, probe, state)), (), kept)[1]
+
+
+def _gated(
+    condition: jax.Array,
+    function: Callable[[Value, Trace], tuple[Value, Trace]],
+    value: Value,
+    kept: Trace,
+) -> tuple[Value, Trace]:
+    """`function(value, kept)`, which may not change the ring, where the condition holds."""
+    ring = kept.ring
+
+    def taken(value: Value, rest: Trace) -> tuple[Value, Trace]:
+        value, whole = function(value, replace(rest, ring=ring))
+        # Nothing is added, for the condition holds here; but XLA does not know, and so the next
+        # row is written after this branch has read the ring. Unordered, it would copy the ring.
+        cursor = whole.cursor + (~condition).astype(jnp.uint32)
+        return value, replace(whole, ring=(), cursor=cursor)
+
+    rest = replace(kept, ring=())
+    value, rest = jax.lax.cond(condition, taken, lambda v, r: (v, r), value, rest)
+    return value, replace(rest, ring=ring)
+
+
+def _lanes(kept: LaneTrace, function: Callable[..., LaneTrace], *trees: Any) -> LaneTrace:
+    """`function` of one lane, mapped over the lanes of a batch if there is one."""
+    if kept.cursor.ndim == 0:
+        return function(kept, *trees)
+    count = kept.cursor.shape[0]
+    trees = jax.tree.map(lambda leaf: leaf[:count], trees)
+    return jax.vmap(function)(kept, *trees)

@@ -1,0 +1,202 @@
+"""Pictures of episodes whose environment is not ARC.
+
+A two-dimensional field of whole numbers is drawn as a grid, one of shape `[H, W, 3]` as an image,
+a vector or a single number as labelled bars. What an environment shows best is registered with
+`register_renderer`.
+"""
+
+import base64
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from jaxarc_trace.episode import Episode
+from jaxarc_trace.errors import RenderError
+from jaxarc_trace.render import cards, chart, facts, grid, pixels
+from jaxarc_trace.render.drawing import Picture
+from jaxarc_trace.render.marks import group, num, rect, text
+from jaxarc_trace.render.text import number
+from jaxarc_trace.render.theme import Theme
+
+__all__ = ["Renderer", "fields", "filmstrip", "register_renderer", "state", "step"]
+
+Renderer = Callable[[Episode, int, float, Theme], str]
+"""`(episode, state index 0..T, side in pixels, theme)` -> SVG that fits a square at the origin.
+
+Escape every text with `jaxarc_trace.render.text.escape`.
+"""
+
+_RENDERERS: dict[str, Renderer] = {}
+_MARGIN = 24.0
+_SIDE = 232.0
+_MOST_FIELDS = 4
+_MOST_BARS = 16
+
+
+def register_renderer(name: str, renderer: Renderer) -> None:
+    """Has the states of one environment drawn by a function of yours.
+
+    Args:
+        name: the environment's name, as in `episode.environment["name"]`.
+        renderer: see `Renderer`.
+
+    Raises:
+        RenderError: when `renderer` cannot be called or `name` is empty.
+    """
+    if not name or not callable(renderer):
+        raise RenderError(
+            f"register_renderer takes an environment's name and a function "
+            f"(episode, state, side, theme) -> SVG; found {name!r} and {renderer!r}."
+        )
+    _RENDERERS[name] = renderer
+
+
+def step(episode: Episode, t: int, look: Theme) -> Picture:
+    """Draws transition `t` of any environment: its state before and after, action and reward."""
+    across = 2 * _SIDE + 40
+    page = across + 2 * _MARGIN
+    parts = [
+        cards.heading(facts.position(episode, t), facts.identity(episode), _MARGIN, page, look),
+        text(_MARGIN, 92, "Before", bold=True),
+        text(_MARGIN + _SIDE + 40, 92, "After", bold=True),
+        group(_MARGIN, 104, state(episode, t, _SIDE, look)),
+        group(_MARGIN + _SIDE + 40, 104, state(episode, t + 1, _SIDE, look)),
+    ]
+    earned = facts.returns(episode)
+    entries = [
+        ("Action", action_words(episode, t).removeprefix("action "), ""),
+        ("Reward", number(episode.rewards[t], signed=True), ""),
+        ("Return so far", number(earned[t + 1]), ""),
+    ]
+    parts.append(rect(_MARGIN, 352, across, 1, look.rule))
+    parts.append(cards.tiles(_MARGIN, 378, across, entries, look))
+    parts.append(chart.spark(_MARGIN, 424, across, 40, earned, t + 1, look))
+    told = ", ".join(f"{label.lower()} {value}" for label, value, _ in entries)
+    return Picture(
+        width=page,
+        height=488,
+        title=f"{facts.position(episode, t)} · {facts.identity(episode)}",
+        description=f"{told}. Fields: {', '.join(fields(episode)) or 'none'}.",
+        body="".join(parts),
+        theme=look,
+    )
+
+
+def filmstrip(episode: Episode, states: Sequence[int], columns: int, look: Theme) -> Picture:
+    """States of any environment side by side."""
+    side, gap = 112.0, 16.0
+    columns = max(min(columns, len(states)), 3)
+    page = 2 * _MARGIN + columns * (side + gap) - gap
+    parts = [
+        cards.heading(facts.outcome_words(episode), facts.identity(episode), _MARGIN, page, look)
+    ]
+    for index, at in enumerate(states):
+        row, column = divmod(index, columns)
+        x, y = _MARGIN + column * (side + gap), 88 + row * (side + 46)
+        words = f"{at + episode.dropped} {f'· {action_words(episode, at - 1)}' if at else 'start'}"
+        parts.append(text(x, y + 2, words, size=11, room=side))
+        parts.append(group(x, y + 12, state(episode, at, side, look)))
+    rows = -(-len(states) // columns)
+    return Picture(
+        width=page,
+        height=70 + rows * (side + 46) + 6,
+        title=f"Filmstrip of {episode.id}",
+        description=f"{facts.identity(episode)}. {len(states)} states.",
+        body="".join(parts),
+        theme=look,
+    )
+
+
+def state(episode: Episode, at: int, side: float, look: Theme) -> str:
+    """SVG of one state, 0..T, in a square of `side` pixels at the origin."""
+    renderer = _RENDERERS.get(str(episode.environment.get("name", "")))
+    if renderer is not None:
+        return renderer(episode, at, side, look)
+    for name in fields(episode):
+        values = np.asarray(episode.states[name][at])
+        if values.ndim == 2 and values.dtype.kind in "iub" and values.size:
+            return _grid(values, side, look)
+        if values.ndim == 3 and values.shape[-1] == 3 and values.size:
+            return _image(values, side)
+    return _bars(episode, at, side, look)
+
+
+def fields(episode: Episode) -> list[str]:
+    """Names of the state fields that can be drawn, pictures first, then in their own order."""
+    drawable = {
+        name: np.asarray(values[0])
+        for name, values in episode.states.items()
+        if len(values) and np.asarray(values).dtype.kind in "iubf"
+    }
+    planes = [n for n, v in drawable.items() if v.ndim == 3 and v.shape[-1] == 3]
+    planes += [n for n, v in drawable.items() if v.ndim == 2 and v.dtype.kind in "iub"]
+    return planes + [n for n, v in drawable.items() if v.ndim <= 1]
+
+
+def action_words(episode: Episode, t: int) -> str:
+    """The action as text: a number, a few numbers, or the names of its parts."""
+    words = []
+    for name, values in episode.actions.items():
+        value = np.asarray(values[t])
+        lead = f"{name} "
+        if value.size <= 4:
+            shown = ", ".join(
+                number(v.item(), 2) for v in value.ravel() if value.dtype.kind in "iubf"
+            )
+            words.append(f"{lead}{shown}")
+    return "; ".join(words) or "–"
+
+
+def _grid(values: np.ndarray, side: float, look: Theme) -> str:
+    whole = values.astype(np.int64)
+    cell = cards.cell_of(whole, side)
+    if whole.min() >= 0 and whole.max() > 9:
+        # More values than colours: shades of the accent keep their order.
+        low, top = int(whole.min()), int(whole.max())
+        shade = (whole - low) / max(top - low, 1)
+        return _image((np.stack([shade] * 3, -1) * 255).astype(np.uint8), side)
+    return grid.grid(whole, 0, 0, cell, look)
+
+
+def _image(values: np.ndarray, side: float) -> str:
+    """An image as an embedded PNG, its pixels kept sharp."""
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values) * (255.0 if np.nanmax(values) <= 1.0 else 1.0)
+    image = np.clip(values, 0, 255).astype(np.uint8)
+    rows, columns = image.shape[:2]
+    scale = side / max(rows, columns)
+    data = base64.b64encode(pixels.png_bytes(image)).decode("ascii")
+    return (
+        f'<image width="{num(columns * scale)}" height="{num(rows * scale)}" '
+        f'style="image-rendering:pixelated" preserveAspectRatio="none" '
+        f'href="data:image/png;base64,{data}"/>'
+    )
+
+
+def _bars(episode: Episode, at: int, side: float, look: Theme) -> str:
+    """Vectors and numbers as bars from zero, on one scale for each field over the episode."""
+    entries: list[tuple[str, float, float]] = []
+    for name in [n for n in fields(episode) if episode.states[n][0].ndim <= 1][:_MOST_FIELDS]:
+        values = np.asarray(episode.states[name], np.float64)
+        finite = np.abs(values[np.isfinite(values)])
+        largest = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
+        flat = np.atleast_1d(values[at])
+        for index, value in enumerate(flat.tolist()):
+            entries.append((f"{name}[{index}]" if flat.size > 1 else name, value, largest))
+    if not entries:
+        return text(0, 20, "nothing here can be drawn", fill=look.muted, room=side)
+    high = min(side / min(len(entries), _MOST_BARS), 28)
+    parts = []
+    for row, (name, value, largest) in enumerate(entries[:_MOST_BARS]):
+        y = row * high
+        zero, reach = side * 0.62, side * 0.16
+        length = reach * value / largest if np.isfinite(value) else 0.0
+        tone = look.positive if value > 0 else look.negative
+        parts.append(text(0, y + high * 0.7, name, size=11, fill=look.muted, room=side * 0.44))
+        parts.append(rect(min(zero, zero + length), y + high * 0.2, abs(length), high * 0.6, tone))
+        parts.append(rect(zero, y, 1, high, look.rule))
+        parts.append(text(side, y + high * 0.7, number(value, 2), size=11, anchor="end"))
+    if len(entries) > _MOST_BARS:
+        more = f"and {len(entries) - _MOST_BARS} more"
+        parts.append(text(0, side + 12, more, size=11, fill=look.muted))
+    return "".join(parts)

@@ -1,0 +1,181 @@
+"""Cells as SVG path data, as short as it gets: strokes along rows or columns, and closed outlines.
+
+Units are cells, or pixels where `unit` says so. A stroke is one cell broad, so its path runs
+through the middle of the cells: callers move it by half a cell.
+"""
+
+import numpy as np
+
+__all__ = ["Strokes", "outline", "spots", "strokes", "true_runs"]
+
+
+class Strokes:
+    """Strokes that paint a grid.
+
+    Attributes:
+        upright: they run along columns, not rows.
+        data: path data of each rank from 1 on, to be painted in this order.
+    """
+
+    __slots__ = ("data", "upright")
+
+    def __init__(self, data: list[str], *, upright: bool) -> None:
+        self.data = data
+        self.upright = upright
+
+
+def strokes(ranks: np.ndarray, count: int) -> Strokes:
+    """Strokes of each rank of cells, painted over each other.
+
+    A later rank covers an earlier one, so a stroke runs on beneath cells of later ranks.
+
+    Args:
+        ranks: integers `[height, width]`, 0..count; cells of rank 0 are not painted.
+        count: the highest rank.
+    """
+    along = np.count_nonzero(ranks[:, 1:] != ranks[:, :-1])
+    upright = bool(np.count_nonzero(ranks[1:] != ranks[:-1]) < along)
+    if upright:
+        ranks = ranks.T
+    height, width = ranks.shape
+    # A column of rank 0 parts the rows in the flat array.
+    padded = np.zeros((height, width + 1), np.int8)
+    padded[:, :-1] = ranks
+    flat = padded.ravel()
+    data = [_data(flat, rank, width + 1, upright=upright) for rank in range(1, count + 1)]
+    return Strokes(data, upright=upright)
+
+
+def _data(flat: np.ndarray, rank: int, width: int, *, upright: bool) -> str:
+    cells = (flat == rank).nonzero()[0]
+    if not cells.size:
+        return ""
+    # Two cells belong to one stroke where no cell between them has a lower rank.
+    wall = (flat < rank).cumsum()[cells]
+    parted = (wall[1:] != wall[:-1]).nonzero()[0]
+    first = [0, *(parted + 1).tolist()]
+    last = [*parted.tolist(), -1]
+    starts, ends = cells[first], cells[last]
+    rows, columns = np.divmod(starts, width)
+    return _moves(rows.tolist(), columns.tolist(), (ends - starts + 1).tolist(), upright=upright)
+
+
+def _moves(rows: list[int], columns: list[int], lengths: list[int], *, upright: bool) -> str:
+    parts: list[str] = []
+    add = parts.append
+    row_before, end = -1, 0
+    for row, column, length in zip(rows, columns, lengths, strict=True):
+        if row != row_before:
+            add(f"M{row} {column}v{length}" if upright else f"M{column} {row}h{length}")
+        else:
+            add(f"m0 {column - end}v{length}" if upright else f"m{column - end} 0h{length}")
+        row_before, end = row, column + length
+    return "".join(parts)
+
+
+def spots(values: np.ndarray, where: np.ndarray) -> dict[int, str]:
+    """Strokes along rows of some cells of a grid, by value.
+
+    Args:
+        values: integers `[height, width]`.
+        where: bool `[height, width]`, the cells to paint; meant for a few.
+    """
+    rows, columns = where.nonzero()
+    data: dict[int, list[str]] = {}
+    before = -1, -1, -1
+    start = length = 0
+    cells = zip(values[where].tolist(), rows.tolist(), columns.tolist(), strict=True)
+    for value, row, column in cells:
+        if before == (value, row, column - 1):
+            length += 1
+        else:
+            if length:
+                data.setdefault(before[0], []).append(f"M{start} {before[1]}h{length}")
+            start, length = column, 1
+        before = value, row, column
+    if length:
+        data.setdefault(before[0], []).append(f"M{start} {before[1]}h{length}")
+    return {value: "".join(data[value]) for value in sorted(data)}
+
+
+def outline(mask: np.ndarray, x: float = 0, y: float = 0, unit: float = 1) -> str:
+    """Path data of the border of a set of cells, as closed loops.
+
+    Args:
+        mask: bool `[height, width]`.
+        x: where the left edge of the grid lies.
+        y: where its upper edge lies.
+        unit: length of a cell's side.
+    """
+    height, width = mask.shape
+    # Plain slices: np.pad takes longer than all the rest.
+    padded = np.zeros((height + 2, width + 2), bool)
+    padded[1:-1, 1:-1] = mask
+    across, down = _edges(padded)
+    parts = []
+    for start in list(across):
+        while across[start]:
+            parts.append(_loop(start, across, down, x, y, unit))
+    return "".join(parts)
+
+
+_Ends = dict[tuple[int, int], list[tuple[int, int]]]
+
+
+def _edges(padded: np.ndarray) -> tuple[_Ends, _Ends]:
+    """The straight parts of a border by both their ends: those along rows, those along columns."""
+    corner = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
+    # Where two cells touch by a corner only, the border turns on both sides.
+    touch = (corner[0] == corner[3]) & (corner[1] == corner[2]) & (corner[0] != corner[1])
+    below = padded[1:, 1:-1] != padded[:-1, 1:-1]
+    beside = (padded[1:-1, 1:] != padded[1:-1, :-1]).T
+    across: _Ends = {}
+    down: _Ends = {}
+    cuts = touch if touch.any() else None
+    for row, start, length in true_runs(below):
+        for a, b in _cut(start, length, None if cuts is None else cuts[row]):
+            across.setdefault((a, row), []).append((b, row))
+            across.setdefault((b, row), []).append((a, row))
+    for column, start, length in true_runs(beside):
+        for a, b in _cut(start, length, None if cuts is None else cuts[:, column]):
+            down.setdefault((column, a), []).append((column, b))
+            down.setdefault((column, b), []).append((column, a))
+    return across, down
+
+
+def _cut(start: int, length: int, cuts: np.ndarray | None) -> list[tuple[int, int]]:
+    if cuts is None:
+        return [(start, start + length)]
+    inner = (cuts[start + 1 : start + length].nonzero()[0] + start + 1).tolist()
+    return list(zip([start, *inner], [*inner, start + length], strict=True))
+
+
+def _loop(
+    start: tuple[int, int], across: _Ends, down: _Ends, x: float, y: float, unit: float
+) -> str:
+    """Follows the border from a corner back to it, and takes what it passed out of the edges."""
+    parts = [f"M{_short(x + start[0] * unit)} {_short(y + start[1] * unit)}"]
+    at = start
+    while True:
+        to = across[at].pop()
+        across[to].remove(at)
+        parts.append(f"h{_short((to[0] - at[0]) * unit)}")
+        at = down[to].pop()
+        down[at].remove(to)
+        if at == start:
+            return f"{''.join(parts)}z"
+        parts.append(f"v{_short((at[1] - to[1]) * unit)}")
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".") if value % 1 else str(int(value))
+
+
+def true_runs(edges: np.ndarray) -> zip:  # type: ignore[type-arg]
+    """Runs of true values along rows: row, first column, length."""
+    height, width = edges.shape
+    padded = np.zeros((height, width + 2), bool)
+    padded[:, 1:-1] = edges
+    rows, starts = np.nonzero(padded[:, 1:] & ~padded[:, :-1])
+    ends = np.nonzero(padded[:, :-1] & ~padded[:, 1:])[1]
+    return zip(rows.tolist(), starts.tolist(), (ends - starts).tolist(), strict=True)

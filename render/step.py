@@ -1,0 +1,310 @@
+"""One transition of an episode as a picture: what was there, what was done, what came of it."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxarc_trace.episode import Episode
+from jaxarc_trace.render import facts, generic, grid, icons
+from jaxarc_trace.render.chart import spark, value_range
+from jaxarc_trace.render.drawing import Picture
+from jaxarc_trace.render.frames import ArcFrames, frames
+from jaxarc_trace.render.marks import Line, badge, fit, lettering, line, num, path, width
+from jaxarc_trace.render.text import number, plural
+from jaxarc_trace.render.theme import Theme, ink
+from jaxarc_trace.render.theme import theme as find_theme
+
+__all__ = ["step"]
+
+_MARGIN = 24
+_GAP = 40
+_NARROWEST = 184
+_TOP = 92
+_LARGEST_CELL = 36
+
+
+def step(episode: Episode, t: int, theme: str | Theme = "default") -> Picture:
+    """Draws transition `t`: before, after and target grid, the operation, reward and score.
+
+    Args:
+        episode: any episode; one without grids is drawn by the generic fallback.
+        t: index of the transition, 0..T-1; a negative one counts from the end.
+        theme: a theme or its name.
+
+    Raises:
+        RenderError: for a step that does not exist or an unknown theme.
+    """
+    look = find_theme(theme)
+    t = facts.check_step(episode, t)
+    arc = frames(episode)
+    if arc is None:
+        return generic.step(episode, t, look)
+    panels = _panels(arc, t)
+    cell = _cell_size(panels, look)
+    columns = [max(panel.values.shape[1] * cell, _NARROWEST) for panel in panels]
+    across = max(sum(columns) + _GAP * (len(columns) - 1), 600)
+    high = max(max(panel.reach[0] for panel in panels) * cell, cell)
+    page = across + 2 * _MARGIN
+    below = _TOP + 14 + high + 44
+    lefts = [float(_MARGIN) + sum(columns[:i]) + _GAP * i for i in range(len(columns))]
+    key, words = _key(page - _MARGIN, below + 103, look)
+    body = [
+        _heading(arc, t, page, words, look),
+        grid.grids(
+            [(panel.values, x, _TOP + 14) for panel, x in zip(panels, lefts, strict=True)],
+            cell,
+            look,
+        ),
+        key.boxes,
+    ]
+    for panel, x, column in zip(panels, lefts, columns, strict=True):
+        _name(panel, x, high, column, words, look)
+    body.append(_marks(panels, lefts, cell, key, look))
+    body.append(_arrow(lefts[1] - _GAP / 2, _TOP + 14 + min(high, 232) / 2, look))
+    body.append(_metrics(arc, t, below + 18, across, words, look))
+    body.append(grid.legend(_MARGIN, below + 100, look))
+    body.append(lettering(words))
+    return Picture(
+        width=page,
+        height=below + 100 + 18 + _MARGIN,
+        title=f"{facts.position(episode, t)} · {arc.name(t)}",
+        description=_describe(arc, t, panels),
+        body="".join(body),
+        theme=look,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One grid of the picture with what is marked on it."""
+
+    name: str
+    values: np.ndarray
+    note: str
+    selected: np.ndarray | None = None
+    changed: np.ndarray | None = None
+    differs: np.ndarray | None = None
+    former: tuple[int, int, int, int] | None = None
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Rows and columns the panel takes, the former size of the grid included."""
+        rows, columns = self.values.shape
+        if self.former is None:
+            return rows, columns
+        top, left, high, wide = self.former
+        return max(rows, top + high), max(columns, left + wide)
+
+
+def _panels(arc: ArcFrames, t: int) -> list[Panel]:
+    before, after = arc.before(t), arc.after(t)
+    chosen, change = arc.selection(t), arc.changed(t)
+    resized = arc.box(t) != arc.box(t + 1)
+    former = None
+    if resized:
+        was, now = arc.box(t), arc.box(t + 1)
+        former = (max(was.top - now.top, 0), max(was.left - now.left, 0), *was.shape)
+    picked = "selection not recorded" if chosen is None else _count(chosen, "selected")
+    shown = facts.size_words(before.shape)
+    altered = _count(change, "changed")
+    if resized:
+        altered = f"was {shown}" + (f", {altered}" if change.any() else "")
+    panels = [
+        Panel("Before", before, picked, selected=chosen),
+        Panel("After", after, altered, changed=change, former=former),
+    ]
+    target, wrong = arc.target, arc.differs(t)
+    if target is not None and wrong is not None:
+        note = _count(wrong, "to go") if wrong.any() else "reached"
+        if not wrong.any() and after.shape != target.shape:
+            note = "cells right, size wrong"
+        panels.append(Panel("Target", target, note, differs=wrong))
+    return panels
+
+
+def _count(mask: np.ndarray, word: str) -> str:
+    cells = int(mask.sum())
+    return f"{plural(cells, 'cell')} {word}" if cells else f"nothing {word}"
+
+
+def _cell_size(panels: list[Panel], look: Theme) -> float:
+    if look.cell_size is not None:
+        return look.cell_size
+    longest = max(max(panel.reach) for panel in panels)
+    return float(max(min(look.panel_size // max(longest, 1), _LARGEST_CELL), 3))
+
+
+def _heading(arc: ArcFrames, t: int, page: float, words: list[Line], look: Theme) -> str:
+    parts = [icons.icon(arc.kind(t), arc.name(t), _MARGIN, 18, 30, look)]
+    right = page - _MARGIN
+    for label, fill in _badges(arc, t, look):
+        drawn, right = badge(right, 22, label, fill, ink(fill))
+        parts.append(drawn)
+        right -= 8
+    left = _MARGIN + 42
+    lead = f"{facts.position(arc.episode, t)} · "
+    room = max(right - left - width(lead, 19, bold=True), 60)
+    name = fit(arc.name(t), 19, room, bold=True)
+    words.append(Line(left, 34, f"{lead}{name}", 19, bold=True))
+    about = fit(facts.identity(arc.episode), 12, page - left - _MARGIN)
+    words.append(Line(left, 54, about, 12, look.muted))
+    return "".join(parts)
+
+
+def _badges(arc: ArcFrames, t: int, look: Theme) -> list[tuple[str, str]]:
+    """Labels of the step, the rightmost first."""
+    out = []
+    episode = arc.episode
+    if t == len(arc) - 1:
+        out.append((facts.outcome_words(episode), facts.outcome_colour(episode, look)))
+    if arc.is_submit[t]:
+        out.append(("Submit", look.accent))
+    elif not arc.is_valid(t):
+        out.append(("Invalid operation", look.negative))
+    elif arc.is_noop[t]:
+        out.append(("No-op", look.muted))
+    return out
+
+
+def _name(
+    panel: Panel, x: float, high: float, column: float, words: list[Line], look: Theme
+) -> None:
+    """What stands above and below a grid."""
+    size = facts.size_words(panel.values.shape)
+    words.append(Line(x, _TOP, panel.name, bold=True))
+    words.append(Line(round(x + width(panel.name, 13, bold=True) + 8), _TOP, size, 12, look.muted))
+    note = fit(panel.note, 12, column)
+    words.append(Line(x, _TOP + 34 + high, note, 12, look.muted))
+
+
+def _marks(panels: list[Panel], lefts: list[float], cell: float, key: "Key", look: Theme) -> str:
+    """What was selected, changed and is still wrong; the key's samples are part of the marks."""
+    parts, top = [], _TOP + 14
+    nothing = np.zeros((1, 1), bool)
+    by_role: dict[str, tuple[np.ndarray, float]] = {}
+    for panel, x in zip(panels, lefts, strict=True):
+        if panel.former is not None:
+            down, along, high, wide = panel.former
+            parts.append(
+                grid.ghost(x + along * cell, top + down * cell, wide * cell, high * cell, look)
+            )
+        for role in ("selected", "changed", "differs"):
+            mask = getattr(panel, role)
+            if mask is not None:
+                by_role[role] = mask, x
+    mask, x = by_role.get("selected", (nothing, 0.0))
+    parts.append('<g fill="none">')
+    parts.append(grid.selected(mask, x, top, cell, look, grouped=True, more=key.selected))
+    mask, x = by_role.get("changed", (nothing, 0.0))
+    parts.append(grid.changed(mask, x, top, cell, look, grouped=True, more=key.changed))
+    parts.append("</g>")
+    mask, x = by_role.get("differs", (nothing, 0.0))
+    parts.append(grid.differing(mask, x, top, cell, more=key.differs))
+    return "".join(parts)
+
+
+def _arrow(x: float, y: float, look: Theme) -> str:
+    return path(
+        f"M{num(x - 9)} {num(y)}h16m-6-6l6 6l-6 6",
+        stroke=look.muted,
+        thickness=2,
+        more='stroke-linecap="round" stroke-linejoin="round"',
+    )
+
+
+def _metrics(
+    arc: ArcFrames, t: int, y: float, across: float, words: list[Line], look: Theme
+) -> str:
+    x = _MARGIN
+    rewards = np.asarray(arc.episode.rewards, np.float64)
+    reward = float(rewards[t])
+    earned = facts.returns(arc.episode)
+    shown = f"{_arrow_of(reward)} {number(reward, signed=True)}".strip()
+    words += [
+        *_tile(x, y, "Reward", shown, _tone(reward, look), look),
+        Line(x, y + 54, _since(rewards, t), 11, look.muted),
+        *_tile(x + 150, y, "Return so far", number(earned[t + 1]), "", look),
+    ]
+    left = x + 292
+    if arc.score is not None:
+        score = float(arc.score[t + 1])
+        change = score - float(arc.score[t])
+        shift = f"{_arrow_of(change)} {number(change, signed=True)}".strip()
+        words += _tile(left, y, "Similarity", number(score), "", look)
+        words.append(Line(left, y + 54, shift, 12, _tone(change, look), change != 0))
+        series, label = arc.score, "Similarity by step"
+    else:
+        series, label, left = earned, "Return by step", left - 130
+    low, top = (number(v) for v in value_range(np.asarray(series)))
+    words.append(Line(left + 130, y, f"{label}, {low} to {top}", 11, look.muted))
+    room = x + across - left - 130
+    rule = line(x, y - 25.5, x + across, y - 25.5, look.rule)
+    return rule + spark(left + 130, y + 14, room, 40, series, t + 1, look)
+
+
+def _since(rewards: np.ndarray, t: int) -> str:
+    if t == 0:
+        return "first kept step"
+    change = number(float(rewards[t]) - float(rewards[t - 1]), signed=True)
+    return "as the step before" if change.strip("0.") == "" else f"{change} on step before"
+
+
+def _tile(x: float, y: float, label: str, value: str, fill: str, look: Theme) -> list[Line]:
+    return [Line(x, y, label, 11, look.muted), Line(x, y + 30, value, 19, fill, bold=True)]
+
+
+def _arrow_of(value: float) -> str:
+    return "▲" if value > 0 else "▼" if value < 0 else "=" if value == 0 else ""
+
+
+def _tone(value: float | None, look: Theme) -> str:
+    if value is None or not value or np.isnan(value):
+        return look.muted
+    return look.positive if value > 0 else look.negative
+
+
+class Key(NamedTuple):
+    """Boxes that hold a sample of each mark, and path data of the samples."""
+
+    boxes: str
+    selected: str
+    changed: str
+    differs: str
+
+
+def _key(right: float, y: float, look: Theme) -> tuple[Key, list[Line]]:
+    """What the three marks mean, ending at `right`."""
+    key, words = _key_at(right, y, look)
+    return key, list(words)
+
+
+@lru_cache(maxsize=128)
+def _key_at(right: float, y: float, look: Theme) -> tuple[Key, tuple[Line, ...]]:
+    lines, boxes = [], {}
+    corner = f"M{num(round(right - width('differs', 11) - 20) + 12)} {num(y)}v5l-5-5z"
+    x = right
+    for name in ("differs", "changed", "selected"):
+        x -= width(name, 11)
+        lines.append(Line(round(x), y + 10, name, 11, look.muted))
+        x = round(x - 20)
+        boxes[name] = f"M{num(x)} {num(y)}h12v12h-12z"
+        x -= 18
+    plates = path("".join(boxes.values()), fill=look.padding, stroke=look.rule)
+    return Key(plates, boxes["selected"], boxes["changed"], corner), tuple(lines)
+
+
+def _describe(arc: ArcFrames, t: int, panels: list[Panel]) -> str:
+    words = [f"{facts.identity(arc.episode)}. Operation {arc.name(t)}."]
+    words += [
+        f"{panel.name} {facts.size_words(panel.values.shape)}, {panel.note}." for panel in panels
+    ]
+    words.append(f"Reward {number(arc.episode.rewards[t], signed=True)}.")
+    if arc.score is not None:
+        words.append(
+            f"Similarity {number(arc.score[t + 1])}, "
+            f"change {number(float(arc.score[t + 1]) - float(arc.score[t]), signed=True)}."
+        )
+    words += [f"{words_}." for words_, _ in _badges(arc, t, find_theme("default"))]
+    return " ".join(words)

@@ -1,0 +1,145 @@
+"""Environments that are not ARC, and the package's names."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from jaxarc_trace import render
+from jaxarc_trace.episode import Episode
+from jaxarc_trace.errors import RenderError
+from jaxarc_trace.render import generic
+from jaxarc_trace.render.text import escape
+from tests.render.drawn import SVG, parsed, same_as_golden, words
+from tests.render.stored import stored
+
+STEPS = 6
+
+
+def other(name: str = "CartPole-v1", **states: np.ndarray) -> Episode:
+    """An episode of another environment with these state fields."""
+    return Episode(
+        states=states,
+        actions={"action": np.arange(STEPS)},
+        rewards=np.ones(STEPS, np.float32),
+        terminated=np.zeros(STEPS, bool),
+        truncated=np.arange(STEPS) == STEPS - 1,
+        total_return=float(STEPS),
+        environment={"name": name},
+    )
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    """Forgets what a test registers."""
+    before = dict(generic._RENDERERS)
+    yield
+    generic._RENDERERS.clear()
+    generic._RENDERERS.update(before)
+
+
+def test_a_vector_becomes_labelled_bars() -> None:
+    values = np.linspace(-1, 1, 7 * 4).reshape(7, 4).astype(np.float32)
+    shown = words(render.step(other(observation=values), 2).as_svg())
+    for index in range(4):
+        assert shown.count(f"observation[{index}]") == 2
+    assert "−0.41" in shown
+
+
+def test_whole_numbers_in_a_plane_become_a_grid() -> None:
+    board = np.arange(7 * 12).reshape(7, 3, 4) % 5
+    svg = render.step(other(board=board), 0).as_svg()
+    grids = [g for g in parsed(svg).iter(f"{SVG}g") if g.get("shape-rendering") == "crispEdges"]
+    assert len(grids) == 2
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_three_channels_become_an_image(dtype: type) -> None:
+    image = np.ones((7, 4, 5, 3), dtype)
+    svg = render.step(other(image=image), 0).as_svg()
+    drawn = list(parsed(svg).iter(f"{SVG}image"))
+    assert len(drawn) == 2
+    assert drawn[0].get("href", "").startswith("data:image/png;base64,")
+
+
+def test_more_values_than_colours_become_shades() -> None:
+    svg = render.step(other(board=np.arange(7 * 100).reshape(7, 10, 10)), 0).as_svg()
+    assert len(list(parsed(svg).iter(f"{SVG}image"))) == 2
+
+
+def test_what_cannot_be_drawn_is_said() -> None:
+    empty = other(name="odd", text=np.array(["a"] * 7))
+    assert "nothing here can be drawn" in words(render.step(empty, 0).as_svg())
+    parsed(render.summary(empty).as_svg())
+    parsed(render.filmstrip(empty).as_svg())
+
+
+def test_numbers_that_are_none_appear_as_words() -> None:
+    shown = words(render.step(other(x=np.full(7, np.nan), y=np.full(7, np.inf)), 0).as_svg())
+    assert shown.count("NaN") == 2
+    assert "∞" in shown
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_renderer_of_your_own_draws_the_states() -> None:
+    def mine(_episode: Episode, state: int, side: float, look: render.Theme) -> str:
+        size = f'width="{side:g}" height="{side:g}"'
+        return f'<rect {size} fill="{look.accent}"/><text y="9">{escape(state)}!</text>'
+
+    render.register_renderer("CartPole-v1", mine)
+    for picture in (
+        render.step(other(x=np.zeros(7)), 3),
+        render.summary(other(x=np.zeros(7))),
+        render.filmstrip(other(x=np.zeros(7))),
+    ):
+        assert any(line.endswith("!") for line in words(picture.as_svg()))
+
+
+def test_a_renderer_must_be_a_function_with_a_name() -> None:
+    with pytest.raises(
+        RenderError, match=r"takes an environment's name and a function .* found ''"
+    ):
+        render.register_renderer("", lambda *_: "")
+    with pytest.raises(RenderError, match="found 'a' and 3"):
+        render.register_renderer("a", 3)  # type: ignore[arg-type]
+
+
+def test_golden_generic(*, update: bool) -> None:
+    values = np.linspace(-1, 1, 7 * 4).reshape(7, 4).astype(np.float32)
+    same_as_golden(render.step(other(x=values), 1).as_svg(), "generic_step", update=update)
+
+
+def test_the_exported_names_are_these() -> None:
+    assert render.__all__ == [
+        "Picture",
+        "Theme",
+        "animate",
+        "compare",
+        "filmstrip",
+        "register_renderer",
+        "render_all",
+        "report",
+        "step",
+        "summary",
+        "terminal",
+        "theme",
+    ]
+    assert all(callable(getattr(render, name)) for name in render.__all__)
+
+
+def test_a_name_stays_a_function_when_its_module_is_imported() -> None:
+    import importlib
+
+    for name in ("step", "summary", "theme", "report"):
+        importlib.import_module(f"jaxarc_trace.render.{name}")
+        assert callable(getattr(render, name))
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = render.nothing
+
+
+def test_a_picture_shows_itself() -> None:
+    picture = render.step(stored("crop"), 1)
+    assert picture._repr_svg_() == picture.as_svg()
+    size = f"{picture.width:g} x {picture.height:g}"
+    assert repr(picture) == f"<Picture {size}: {picture.title}>"
+    assert picture.drawing.width == picture.width
