@@ -18,7 +18,17 @@ from jaxarc_trace.probe import Outcome, Probe, named_leaves, plain_leaves
 from jaxarc_trace.schema import RecordSchema, Section
 from jaxarc_trace.spec import TraceSpec
 
-__all__ = ["Plan", "pack_constants", "pack_state", "pack_step", "plan_for", "record_words"]
+__all__ = [
+    "Plan",
+    "constant_fields",
+    "pack_constants",
+    "pack_fields",
+    "pack_state",
+    "pack_step",
+    "plan_for",
+    "record_words",
+    "state_fields",
+]
 
 
 @dataclass(frozen=True)
@@ -84,12 +94,14 @@ def plan_for(
 
 def pack_constants(plan: Plan, probe: Probe, state: Any, rank: int) -> jax.Array:
     """The constants of an episode, uint8 `[*lanes, constant bytes]`."""
-    return _packed(plan.schema.constant, _constants(plan.spec, probe, state), state, rank)
+    fields = constant_fields(plan.spec, probe, state)
+    return pack_fields(plan.schema.constant, fields, jax.tree.leaves(state)[0].shape[:rank])
 
 
 def pack_state(plan: Plan, probe: Probe, state: Any, rank: int) -> jax.Array:
     """A state, uint8 `[*lanes, state bytes]`."""
-    return _packed(plan.schema.state, _states(plan.spec, probe, state), state, rank)
+    fields = state_fields(plan.spec, probe, state)
+    return pack_fields(plan.schema.state, fields, jax.tree.leaves(state)[0].shape[:rank])
 
 
 def pack_step(
@@ -101,7 +113,7 @@ def pack_step(
         return [], outcome
     fields = _step_fields(probe, action, result, rank)
     fields["digest"] = digest(probe.carried(state), rank)
-    parts = plan.schema.state.pack_words(_states(plan.spec, probe, state))
+    parts = plan.schema.state.pack_words(state_fields(plan.spec, probe, state))
     parts += plan.schema.step.pack_words(fields)
     return parts, outcome
 
@@ -118,30 +130,32 @@ def record_words(plan: Plan) -> tuple[tuple[int, Any], ...]:
     return plan.schema.state.words + plan.schema.step.words
 
 
-def _packed(section: Section, values: Mapping[str, jax.Array], state: Any, rank: int) -> jax.Array:
-    if section.fields:
-        return section.pack(values)
-    lead = jax.tree.leaves(state)[0].shape[:rank]
-    return jnp.zeros((*lead, 0), jnp.uint8)
+def pack_fields(
+    section: Section, values: Mapping[str, jax.Array], lead: tuple[int, ...]
+) -> jax.Array:
+    """The fields of a section that may have none, uint8 `[*lead, section bytes]`."""
+    return section.pack(values) if section.fields else jnp.zeros((*lead, 0), jnp.uint8)
+
+
+def constant_fields(spec: TraceSpec, probe: Probe, state: Any) -> dict[str, jax.Array]:
+    """What is constant in an episode, by name, each `[*lanes, ...]`; level full has none."""
+    return {} if spec.level == "full" else plain_leaves(probe.constants(state))
+
+
+def state_fields(spec: TraceSpec, probe: Probe, state: Any) -> dict[str, jax.Array]:
+    """What is kept of a state, by name, each `[*lanes, ...]`; at level full every leaf."""
+    full = spec.level == "full"
+    return named_leaves(state, root="state") if full else plain_leaves(probe.state(state))
 
 
 def _described(spec: TraceSpec, probe: Probe, state: Any) -> tuple[Any, Any, Any, Any]:
     flags = jnp.zeros((), jnp.bool_)
     return (
-        _constants(spec, probe, state),
-        _states(spec, probe, state),
+        constant_fields(spec, probe, state),
+        state_fields(spec, probe, state),
         dict(probe.metrics(state)),
         probe.success(state, flags),
     )
-
-
-def _constants(spec: TraceSpec, probe: Probe, state: Any) -> dict[str, jax.Array]:
-    return {} if spec.level == "full" else plain_leaves(probe.constants(state))
-
-
-def _states(spec: TraceSpec, probe: Probe, state: Any) -> dict[str, jax.Array]:
-    full = spec.level == "full"
-    return named_leaves(state, root="state") if full else plain_leaves(probe.state(state))
 
 
 def _step_fields(probe: Probe, action: Any, result: Any, rank: int) -> dict[str, jax.Array]:

@@ -57,8 +57,8 @@ class Finishers(NamedTuple):
     Attributes:
         done: bool `[lane]`, whether it did.
         stats: `[lane]`.
-        finals: uint8 `[lane, state bytes]`.
-        constants: gives uint8 `[constant bytes]` for a lane's position.
+        ends: gives for a lane's position its episode's constants and its final state, uint8
+            `[constant bytes]` and `[state bytes]`.
         lane: int32 `[lane]`, identities.
         salt: uint32 `[lane]`, what their random draws differ by.
         number: uint32 `[lane]`, number of the episode within its lane.
@@ -68,8 +68,7 @@ class Finishers(NamedTuple):
 
     done: jax.Array
     stats: Stats
-    finals: jax.Array
-    constants: Callable[[jax.Array], jax.Array]
+    ends: Callable[[jax.Array], tuple[jax.Array, jax.Array]]
     lane: jax.Array
     salt: jax.Array
     number: jax.Array
@@ -208,8 +207,7 @@ def _with_winners(
         lane, slot = winners[index], free[index]
         episode = Shelf(
             (),
-            ended.constants(lane),
-            ended.finals[lane],
+            *ended.ends(lane),
             jax.tree.map(lambda leaf: leaf[lane], ended.stats),
             ended.lane[lane],
             ended.number[lane],

@@ -8,6 +8,7 @@ The life of an episode: `begin` notes what is constant in it, `record` takes one
 are cheap only where few episodes end, and belong under one `lax.cond` outside any vmap.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +16,25 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from jaxarc_trace.plan import Plan, pack_constants, pack_state, pack_step, record_words
+from jaxarc_trace.plan import (
+    Plan,
+    constant_fields,
+    pack_fields,
+    pack_step,
+    record_words,
+    state_fields,
+)
 from jaxarc_trace.probe import Probe
 from jaxarc_trace.shelf import Finishers, Shelf, empty_shelf, shelved
 from jaxarc_trace.stats import Stats
 
 __all__ = ["Recent", "Trace", "begin", "empty", "end", "record", "snapshot"]
+
+# Of many lanes few begin or end at once, and packing all of them costs more than the ring itself.
+# So many lanes are packed together; one program for all sizes, and most steps need it once.
+_AT_ONCE = 16
+# States of fewer bytes are packed sooner than looked for.
+_SMALL = 64
 
 
 class Recent(eqx.Module):
@@ -126,10 +140,15 @@ def begin(trace: Trace, probe: Probe, state: Any) -> Trace:
         probe: how to look at the environment.
         state: the states `[all lanes, ...]` that those episodes start from.
     """
-    rows = trace.recent.constants.shape[0]
-    row = jnp.where(trace.fresh, trace.number % rows, rows).astype(jnp.int32)
-    packed = pack_constants(trace.plan, probe, _traced(trace, state), 1)
-    constants = trace.recent.constants.at[row, _columns(trace)].set(packed, mode="drop")
+    section = trace.plan.schema.constant
+    fields = constant_fields(trace.plan.spec, probe, _traced(trace, state))
+
+    def pack(fields: Any) -> jax.Array:
+        return pack_fields(section, fields, jax.tree.leaves(fields)[0].shape[:1])
+
+    constants = trace.recent.constants
+    if section.nbytes:
+        constants = _put(trace, trace.fresh, section.nbytes, constants, fields, pack)
     recent = replace(trace.recent, constants=constants)
     return replace(trace, recent=recent, fresh=jnp.zeros_like(trace.fresh))
 
@@ -175,9 +194,8 @@ def end(trace: Trace, probe: Probe, state: Any) -> Trace:
     success = probe.success(state, trace.running.terminated)
     if success is not None:
         stats = replace(stats, success=success.astype(jnp.int8))
-    finals = pack_state(trace.plan, probe, state, 1)
-    recent = _filed(trace, done, stats, finals)
-    shelf, eligible = _ranked(trace, recent, done, stats, finals)
+    recent = _filed(trace, probe, done, stats, state)
+    shelf, eligible = _ranked(trace, recent, done, stats)
     zeros = Stats.zeros(done.shape, trace.plan.metrics)
     running = jax.tree.map(lambda new, old: jnp.where(done, new, old), zeros, trace.running)
     seen = trace.seen.at[0].add(done.sum(dtype=jnp.uint32))
@@ -203,41 +221,80 @@ def snapshot(trace: Trace, probe: Probe, state: Any) -> Trace:
     """
     state = _traced(trace, state)
     stats = trace.running.seen(probe.metrics(state))
-    finals = pack_state(trace.plan, probe, state, 1)
-    recent = _filed(trace, trace.running.length > 0, stats, finals)
+    recent = _filed(trace, probe, trace.running.length > 0, stats, state)
     framed = jnp.full_like(trace.framed, trace.cursor + 1)
     return replace(trace, recent=recent, framed=framed)
 
 
-def _filed(trace: Trace, mask: jax.Array, stats: Stats, finals: jax.Array) -> Recent:
+def _filed(trace: Trace, probe: Probe, mask: jax.Array, stats: Stats, state: Any) -> Recent:
     """`recent` with the final state and the summary of the lanes in `mask`."""
-    rows = trace.recent.finals.shape[0]
-    row = jnp.where(mask, trace.number % rows, rows).astype(jnp.int32)
-    at = (row, _columns(trace))
+    section = trace.plan.schema.state
+    lead = stats.length.shape
+    fields = state_fields(trace.plan.spec, probe, state)
+    end_step = jnp.broadcast_to(trace.cursor - 1, lead)
 
-    def put(kept: jax.Array, value: jax.Array) -> jax.Array:
-        return kept.at[at].set(value, mode="drop")
+    def pack(values: Any) -> Any:
+        fields, stats, end_step = values
+        return pack_fields(section, fields, end_step.shape), stats, end_step
 
-    return Recent(
-        trace.recent.constants,
-        put(trace.recent.finals, finals),
-        jax.tree.map(put, trace.recent.stats, stats),
-        put(trace.recent.end_step, jnp.broadcast_to(trace.cursor - 1, mask.shape)),
-    )
+    recent = trace.recent
+    kept = (recent.finals, recent.stats, recent.end_step)
+    values = (fields, stats, end_step)
+    finals, kept_stats, ends = _put(trace, mask, section.nbytes, kept, values, pack)
+    return Recent(recent.constants, finals, kept_stats, ends)
 
 
-def _ranked(
-    trace: Trace, recent: Recent, done: jax.Array, stats: Stats, finals: jax.Array
-) -> tuple[Shelf, jax.Array]:
+def _put(
+    trace: Trace, mask: jax.Array, size: int, kept: Any, values: Any, pack: Callable[[Any], Any]
+) -> Any:
+    """`kept` with `pack(values)` of the lanes in `mask`, each in the row of its episode.
+
+    Args:
+        trace: the trace, for the numbers of its episodes.
+        mask: bool `[lane]`.
+        size: bytes of what is packed.
+        kept: arrays `[rows, lane, ...]`.
+        values: arrays `[lane, ...]`.
+        pack: from values `[n, ...]` to arrays `[n, ...]` like those kept.
+    """
+    lanes = trace.lanes
+    rows = jax.tree.leaves(kept)[0].shape[0]
+
+    def put(lane: jax.Array, kept: Any, values: Any) -> Any:
+        row = (trace.number.at[lane].get(mode="clip") % rows).astype(jnp.int32)
+        return jax.tree.map(
+            lambda old, new: old.at[row, lane].set(new, mode="drop"), kept, pack(values)
+        )
+
+    if lanes <= 2 * _AT_ONCE or size < _SMALL:
+        every = jnp.arange(lanes, dtype=jnp.int32)
+        return put(jnp.where(mask, every, lanes), kept, values)
+    room = lanes + -lanes % _AT_ONCE
+    found = jnp.nonzero(mask, size=room, fill_value=lanes)[0].astype(jnp.int32)
+    blocks = (mask.sum(dtype=jnp.int32) + (_AT_ONCE - 1)) // _AT_ONCE
+
+    def block(index: jax.Array, kept: Any) -> Any:
+        lane = jax.lax.dynamic_slice_in_dim(found, index * _AT_ONCE, _AT_ONCE)
+        some = jax.tree.map(lambda leaf: leaf.at[lane].get(mode="clip"), values)
+        return put(lane, kept, some)
+
+    return jax.lax.fori_loop(0, blocks, block, kept)
+
+
+def _ranked(trace: Trace, recent: Recent, done: jax.Array, stats: Stats) -> tuple[Shelf, jax.Array]:
     """The shelf, and the counts of who could have been on it, after these episodes ended."""
     if not trace.plan.spec.policies:
         return trace.shelf, trace.eligible
     rows = recent.constants.shape[0]
+
+    def ends(lane: jax.Array) -> tuple[jax.Array, jax.Array]:
+        row = trace.number[lane] % rows
+        return recent.constants[row, lane], recent.finals[row, lane]
+
     ended = Finishers(
         done=done,
         stats=stats,
-        finals=finals,
-        constants=lambda lane: recent.constants[trace.number[lane] % rows, lane],
+        ends=ends,
         lane=trace.lane,
         salt=trace.salt,
         number=trace.number,
@@ -254,7 +311,3 @@ def _traced(trace: Trace, tree: Any) -> Any:
         return tree
     count = trace.lanes
     return jax.tree.map(lambda x: x[:count] if jnp.ndim(x) and len(x) > count else x, tree)
-
-
-def _columns(trace: Trace) -> jax.Array:
-    return jnp.arange(trace.lanes, dtype=jnp.int32)
