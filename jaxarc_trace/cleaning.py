@@ -5,6 +5,7 @@ all. No link is followed, nothing outside the root is touched, and what is pinne
 being read or the newest save of its run stays.
 """
 
+import contextlib
 import os
 import shutil
 import stat
@@ -16,7 +17,8 @@ from pathlib import Path
 
 from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.errors import NotATraceError, StoreError
-from jaxarc_trace.locks import WriterLock, exclusive, leased
+from jaxarc_trace.limits import read_limits
+from jaxarc_trace.locks import WriterLock, exclusive, leased, writer_of
 from jaxarc_trace.manifest import is_run
 from jaxarc_trace.pins import Pins, read_pins
 from jaxarc_trace.retention import Candidate, Retention, choose
@@ -24,9 +26,21 @@ from jaxarc_trace.saves import TRACES, Save, folder_bytes, saves_of
 from jaxarc_trace.store_read import StoredTrace, open_store
 from jaxarc_trace.store_write import PARTIAL
 
-__all__ = ["Cleaning", "Removal", "clean", "clear_leftovers", "runs_under"]
+__all__ = [
+    "UNBORN",
+    "Cleaning",
+    "Removal",
+    "clean",
+    "clear_leftovers",
+    "clear_unborn",
+    "runs_under",
+]
 
 TRASH = ".trash"
+UNBORN = ".partial-run-"
+"""How the directory of a run begins before the run has its name."""
+UNBORN_SECONDS = 60
+"""Making a run takes less than one; whoever takes longer has been killed."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +86,7 @@ def runs_under(root: Path) -> list[Path]:
 
 def clean(
     root: str | os.PathLike[str],
-    retention: Retention,
+    retention: Retention | None = None,
     *,
     dry_run: bool = False,
     locked: bool = False,
@@ -81,7 +95,8 @@ def clean(
 
     Args:
         root: a run, or a directory of runs.
-        retention: the limits; they hold for all runs together.
+        retention: the limits; they hold for all runs together. Without, each run is held to
+            those that it was made with.
         dry_run: only say what would be removed.
         locked: whether the caller holds the writer's lock of the run.
 
@@ -92,9 +107,17 @@ def clean(
     """
     top = _checked_root(Path(root))
     runs = runs_under(top)
+    if retention is None:
+        limits = {run: read_limits(run) for run in runs}
+        parts = [clean(r, limits[r], dry_run=dry_run, locked=locked) for r in runs]
+        return Cleaning(
+            tuple(removal for part in parts for removal in part.removed),
+            tuple(removal for part in parts for removal in part.stayed),
+            tuple(f"{r}: {words}" for r, p in zip(runs, parts, strict=True) for words in p.over),
+        )
     removed: list[Removal] = []
-    for run in runs if not dry_run else ():
-        removed += clear_leftovers(run, locked=locked)
+    for run in runs:
+        removed += clear_leftovers(run, locked=locked, dry_run=dry_run)
     candidates = [candidate for run in runs for candidate in _candidates(run, retention)]
     chosen, over = choose(candidates, retention)
     for candidate in chosen:
@@ -110,25 +133,44 @@ def clean(
     return Cleaning(tuple(removed), tuple(stayed), tuple(over))
 
 
-def clear_leftovers(run: Path, *, locked: bool = False) -> list[Removal]:
+def clear_leftovers(run: Path, *, locked: bool = False, dry_run: bool = False) -> list[Removal]:
     """Removes what crashed writers and cleaners left behind.
 
     Args:
         run: the run.
         locked: whether the caller holds the writer's lock. If not, and somebody writes, what is
             unfinished is left alone.
+        dry_run: only say what would be removed.
     """
-    removed = _clear(run / TRASH, "", "removed before, and not deleted to the end")
+    unfinished = "its writing was never finished"
+    removed = _clear(run / TRASH, "", "removed before, and not deleted to the end", dry_run=dry_run)
     if locked:
-        return removed + _clear(run / TRACES, PARTIAL, "its writing was never finished")
+        return removed + _clear(run / TRACES, PARTIAL, unfinished, dry_run=dry_run)
+    if dry_run:
+        free = writer_of(run) is None
+        return removed + (_clear(run / TRACES, PARTIAL, unfinished, dry_run=True) if free else [])
     try:
         lock = WriterLock(run)
     except StoreError:
         return removed
     try:
-        return removed + _clear(run / TRACES, PARTIAL, "its writing was never finished")
+        return removed + _clear(run / TRACES, PARTIAL, unfinished)
     finally:
         lock.release()
+
+
+def clear_unborn(root: Path) -> None:
+    """Removes what is left of runs whose making was interrupted."""
+    with os.scandir(root) as entries:
+        names = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
+    for name in names:
+        path = root / name
+        if not name.startswith(UNBORN):
+            continue
+        with contextlib.suppress(OSError):
+            old = time.time() - path.lstat().st_mtime > UNBORN_SECONDS
+            if old and writer_of(path) is None:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _checked_root(path: Path) -> Path:
@@ -239,7 +281,7 @@ def _to_trash(path: Path, run: Path) -> Path | None:
     return gone
 
 
-def _clear(folder: Path, prefix: str, reason: str) -> list[Removal]:
+def _clear(folder: Path, prefix: str, reason: str, *, dry_run: bool = False) -> list[Removal]:
     """Deletes the directories in a folder whose names begin so; a link is left alone."""
     removed: list[Removal] = []
     if folder.is_symlink() or not folder.is_dir():
@@ -250,5 +292,6 @@ def _clear(folder: Path, prefix: str, reason: str) -> list[Removal]:
         if name.startswith(prefix):
             path = folder / name
             removed.append(Removal(path, folder_bytes(path), reason))
-            shutil.rmtree(path, ignore_errors=True)
+            if not dry_run:
+                shutil.rmtree(path, ignore_errors=True)
     return removed

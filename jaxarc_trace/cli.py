@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from jaxarc_trace.commands_render import add_commands
+from jaxarc_trace import commands_exchange, commands_keep, commands_render, commands_runs
+from jaxarc_trace.commands_common import visible
 from jaxarc_trace.errors import TraceError
 
 __all__ = ["app", "main"]
@@ -35,7 +36,8 @@ def main() -> None:
     except (TraceError, OSError) as error:
         if _TRACEBACK in sys.argv:
             raise
-        message = Text.assemble(("Error: ", "bold red"), str(error))
+        # A path or a name in it may hold anything, a newline or a terminal's commands as well.
+        message = Text.assemble(("Error: ", "bold red"), visible(str(error), 4000))
         Console(stderr=True).print(message, soft_wrap=True)
         raise SystemExit(_USAGE) from None
 
@@ -91,7 +93,8 @@ def demo(
     show_played(console, wanted, played, time.perf_counter() - start)
 
 
-add_commands(app)
+for commands in (commands_render, commands_runs, commands_keep, commands_exchange):
+    commands.add_commands(app)
 
 
 if __name__ == "__main__":

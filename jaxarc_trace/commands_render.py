@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from jaxarc_trace.errors import NotATraceError, SpecError
+from jaxarc_trace.commands_common import (
+    BEST,
+    FAILED,
+    RUN,
+    TRACEBACK,
+    WHERE,
+    WORST,
+    chosen,
+    number_of,
+    open_run,
+    selected,
+)
+from jaxarc_trace.errors import SpecError
 
 if TYPE_CHECKING:
     from jaxarc_trace.episode import Episode
@@ -20,17 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["add_commands"]
 
 _FAILED, _STOPPED = 1, 130
-_RUN = Annotated[Path, typer.Argument(help="A saved trace, or a folder that holds some.")]
 _EPISODE = Annotated[
     str, typer.Argument(help="Index, -1 for the last, or an id: lane0003-ep000012.")
 ]
 _THEME = Annotated[str, typer.Option(help="default, colorblind, high_contrast or dark.")]
-_WHERE = Annotated[
-    str | None, typer.Option(help='Only those for which it holds: "solved = false AND length > 9".')
-]
-_TRACEBACK = Annotated[
-    bool, typer.Option("--traceback", help="Show the whole traceback of an error.")
-]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -47,14 +52,14 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def show(
-    run: _RUN,
+    run: RUN,
     episode: _EPISODE,
     *,
     step: Annotated[
         int | None, typer.Option(help="Which step, as the pictures count; -1 for the last.")
     ] = None,
     theme: _THEME = "default",
-    traceback: _TRACEBACK = False,  # noqa: ARG001 - read by `main`
+    traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
     """Show an episode on the terminal: all of its steps, or one."""
     from jaxarc_trace.render import terminal
@@ -73,12 +78,12 @@ def show(
 
 
 def render(  # noqa: PLR0913 - one argument an option
-    run: _RUN,
+    run: RUN,
     *,
-    best: Annotated[int | None, typer.Option(help="So many with the largest return.")] = None,
-    worst: Annotated[int | None, typer.Option(help="So many with the smallest return.")] = None,
-    failed: Annotated[int | None, typer.Option(help="So many that did not succeed.")] = None,
-    where: _WHERE = None,
+    best: BEST = None,
+    worst: WORST = None,
+    failed: FAILED = None,
+    where: WHERE = None,
     formats: Annotated[
         str, typer.Option("--format", help="svg, png, gif, apng, webp, mp4; several by comma.")
     ] = "svg",
@@ -91,7 +96,7 @@ def render(  # noqa: PLR0913 - one argument an option
     workers: Annotated[
         int | None, typer.Option(help="Processes; default: by the amount of work.")
     ] = None,
-    traceback: _TRACEBACK = False,  # noqa: ARG001 - read by `main`
+    traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
     """Draw episodes into files; what is there already is not drawn again.
 
@@ -101,20 +106,20 @@ def render(  # noqa: PLR0913 - one argument an option
     from jaxarc_trace.render.bar import bar
     from jaxarc_trace.render.queue import render_all
 
-    episodes = _selected(open_run(run), where)
-    chosen = _chosen(episodes, best=best, worst=worst, failed=failed)
+    episodes = selected(open_run(run), where)
+    picked = chosen(episodes, best=best, worst=worst, failed=failed)
     folder = _renders(run) if out is None else out
     errors = Console(stderr=True)
     try:
         with bar(errors) as progress:
             done = render_all(
-                chosen,
+                picked,
                 folder,
                 workers=workers,
                 formats=_words(formats),
                 kinds=_words(kinds),
                 theme=theme,
-                first=[_position(word) for word in first or ()],
+                first=[number_of(word) for word in first or ()],
                 progress=progress,
             )
     except KeyboardInterrupt:
@@ -126,28 +131,28 @@ def render(  # noqa: PLR0913 - one argument an option
 
 
 def report(
-    run: _RUN,
+    run: RUN,
     *,
-    where: _WHERE = None,
+    where: WHERE = None,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("report.html"),
     theme: _THEME = "default",
-    traceback: _TRACEBACK = False,  # noqa: ARG001 - read by `main`
+    traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
     """Write episodes into one HTML file that needs no network."""
     from jaxarc_trace.render import report as write_report
 
-    done = write_report(_selected(open_run(run), where), out, theme=theme)
+    done = write_report(selected(open_run(run), where), out, theme=theme)
     typer.echo(f"{done.path}: {done.episodes} episodes, {done.size / 1e6:.1f} MB")
 
 
 def compare(
-    run: _RUN,
+    run: RUN,
     a: Annotated[str, typer.Argument(help="Index or id of one episode.")],
     b: Annotated[str, typer.Argument(help="Index or id of the other.")],
     *,
     out: Annotated[Path, typer.Option(help="An .svg or .png file.")] = Path("compare.svg"),
     theme: _THEME = "default",
-    traceback: _TRACEBACK = False,  # noqa: ARG001 - read by `main`
+    traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
     """Draw two episodes beside each other."""
     from jaxarc_trace.render import compare as draw
@@ -157,29 +162,6 @@ def compare(
     episodes = open_run(run)
     picture = draw([_episode(episodes, a), _episode(episodes, b)], theme)
     typer.echo(picture.save_png(out) if out.suffix == ".png" else picture.save_svg(out))
-
-
-def open_run(path: Path) -> "Episodes":
-    """The episodes of a trace, of the trace in a folder, or of all saves of a run directory.
-
-    Raises:
-        NotATraceError: when there is none; the message says where it was looked for.
-        StoreError: when one cannot be read.
-    """
-    from jaxarc_trace.store import load
-
-    if _is_trace(path):
-        return load(path)
-    if _is_trace(path / "trace"):
-        return load(path / "trace")
-    saves = sorted(each for each in path.glob("traces/*") if _is_trace(each))
-    if saves:
-        return load(saves)
-    what = "a folder with neither" if path.is_dir() else "a file" if path.exists() else "nothing"
-    raise NotATraceError(
-        f"expected a saved trace at {path}, or one in {path / 'trace'} or {path / 'traces'}, found "
-        f"{what}; check the path, or make one with: jaxarc-trace demo"
-    )
 
 
 def _is_trace(path: Path) -> bool:
@@ -197,16 +179,9 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in text.replace(" ", "").split(",") if word))
 
 
-def _position(word: str) -> int | str:
-    try:
-        return int(word)
-    except ValueError:
-        return word
-
-
 def _episode(episodes: "Episodes", word: str) -> "Episode":
     """The episode of an index or an id."""
-    found = _position(word)
+    found = number_of(word)
     if isinstance(found, str):
         from jaxarc_trace.render.queue import ids
 
@@ -230,32 +205,3 @@ def _index(episode: "Episode", step: int) -> int:
             f"what episode {episode.id} has."
         )
     return t
-
-
-def _selected(episodes: "Episodes", where: str | None) -> "Episodes":
-    found = episodes if where is None else episodes.where(where)
-    if not len(found):
-        held = "it holds no episode" if where is None else f"none of {len(episodes)} fits --where"
-        raise SpecError(f"expected at least one episode, found none: {held}; ask for others.")
-    return found
-
-
-def _chosen(
-    episodes: "Episodes", *, best: int | None, worst: int | None, failed: int | None
-) -> "Episodes":
-    """Those that any of the choices names, each once; all without a choice."""
-    if best is None and worst is None and failed is None:
-        return episodes
-    parts = []
-    for name, count in (("best", best), ("worst", worst), ("failed", failed)):
-        if count is not None and count < 1:
-            raise SpecError(f"expected --{name} of at least 1, found {count}.")
-        if count is not None:
-            parts.append(getattr(episodes, name)(count).positions.tolist())
-    where = {position: row for row, position in enumerate(episodes.positions.tolist())}
-    rows = dict.fromkeys(where[position] for part in parts for position in part)
-    if not rows:
-        raise SpecError(
-            "expected at least one episode, found none that was chosen; ask for others."
-        )
-    return episodes.take(rows)

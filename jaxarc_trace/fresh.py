@@ -1,6 +1,7 @@
 """Writing one file: all of it or nothing, and never over another."""
 
 import contextlib
+import fcntl
 import os
 import uuid
 from collections.abc import Iterator
@@ -8,12 +9,17 @@ from pathlib import Path
 
 from jaxarc_trace.errors import StoreError
 
-__all__ = ["fresh_file"]
+__all__ = ["UNFINISHED", "fresh_file"]
+
+UNFINISHED = ".partial-file-"
+"""How a file begins that is not whole yet."""
 
 
 @contextlib.contextmanager
 def fresh_file(path: Path) -> Iterator[Path]:
     """Gives a path to write to; what is there in the end appears under the right name.
+
+    What a killed process left unfinished in the same directory is removed.
 
     Raises:
         StoreError: when something exists at the path, or it cannot be written.
@@ -24,9 +30,14 @@ def fresh_file(path: Path) -> Iterator[Path]:
     )
     if os.path.lexists(path):
         raise StoreError(taken)
-    partial = path.with_name(f".partial-{uuid.uuid4().hex}")
+    partial = path.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
+    held: int | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _clear(path.parent)
+        # The lock says that somebody is at work, and goes with the process.
+        held = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        fcntl.flock(held, fcntl.LOCK_EX)
         yield partial
         with partial.open("rb") as file:
             os.fsync(file.fileno())
@@ -42,3 +53,23 @@ def fresh_file(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+        if held is not None:
+            os.close(held)
+
+
+def _clear(folder: Path) -> None:
+    """Removes unfinished files that nobody is writing."""
+    with os.scandir(folder) as entries:
+        names = [e.name for e in entries if e.is_file(follow_symlinks=False)]
+    for name in names:
+        if not name.startswith(UNFINISHED):
+            continue
+        with contextlib.suppress(OSError):
+            file = os.open(folder / name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                # An empty one may be so new that its lock is not taken yet.
+                if os.fstat(file).st_size:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    (folder / name).unlink(missing_ok=True)
+            finally:
+                os.close(file)

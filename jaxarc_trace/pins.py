@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jaxarc_trace.errors import StoreError
 from jaxarc_trace.locks import exclusive
@@ -24,6 +25,12 @@ class Pins:
 
     run: bool = False
     episodes: frozenset[tuple[int, int, int]] = frozenset()
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON for scripts."""
+        names = ("process", "lane", "number")
+        episodes = [dict(zip(names, one, strict=True)) for one in sorted(self.episodes)]
+        return {"run": self.run, "episodes": episodes}
 
 
 def read_pins(run: Path) -> Pins:

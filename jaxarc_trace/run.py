@@ -4,7 +4,7 @@
         run.json            what is known of the run: versions, command, git, config
         traces/<sequence>_step<step>/   one store a save
         renders/<episode>/...           pictures, named by `Run.file`
-        pins.json, writer.lock, gate.lock, readers/, .trash/
+        pins.json, limits.json, writer.lock, gate.lock, readers/, .trash/
 
 One process writes a run, any number read it. Saves are ordered by their sequence number, never
 by the clock.
@@ -21,10 +21,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jaxarc_trace.background import Background, snapshot
-from jaxarc_trace.cleaning import Cleaning, clean, clear_leftovers
+from jaxarc_trace.cleaning import UNBORN, Cleaning, clean, clear_leftovers, clear_unborn
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.errors import SpecError, StoreError
+from jaxarc_trace.limits import read_limits, write_limits
 from jaxarc_trace.locks import WriterLock
 from jaxarc_trace.manifest import MANIFEST, new_manifest, read_manifest, write_json
 from jaxarc_trace.names import slug
@@ -101,17 +102,22 @@ class Run:
         top = Path(root).absolute()
         manifest = new_manifest(name or "", config, environment)
         began = datetime.fromisoformat(manifest["created"]).strftime("%Y-%m-%dT%H-%M-%SZ")
-        partial = top / f".partial-{uuid.uuid4().hex}"
+        partial = top / f"{UNBORN}{uuid.uuid4().hex}"
         try:
             (partial / TRACES).mkdir(parents=True)
+            # Taken before the run can be seen, so that nobody else resumes it in between.
+            lock = WriterLock(partial)
             write_json(partial / MANIFEST, manifest)
+            if retention is not None:
+                write_limits(partial, retention)
             path = _placed(partial, f"{began}_{slug(name or '')}")
         except OSError as error:
             raise StoreError(
                 f"{top}: expected a directory in which a run can be made, found: {error.strerror}; "
                 "check its permissions and space, or choose another root"
             ) from error
-        return cls(path, WriterLock(path), retention=retention, on_error=on_error)
+        clear_unborn(top)
+        return cls(path, lock, retention=retention, on_error=on_error)
 
     @classmethod
     def open(cls, path: PathLike) -> "Run":
@@ -132,6 +138,11 @@ class Run:
     ) -> "Run":
         """Opens a run to write on, and clears what a crash left in it.
 
+        Args:
+            path: the run.
+            retention: new limits; default those that it has.
+            on_error: as `create`.
+
         Raises:
             NotATraceError: when there is no run.
             StoreError: when another process writes to it, or it cannot be written to.
@@ -140,6 +151,10 @@ class Run:
         read_manifest(where)
         lock = WriterLock(where)
         clear_leftovers(where, locked=True)
+        if retention is None:
+            retention = read_limits(where)
+        else:
+            write_limits(where, retention)
         return cls(where, lock, retention=retention, on_error=on_error)
 
     @property

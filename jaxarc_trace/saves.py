@@ -13,7 +13,15 @@ from jaxarc_trace.locks import Lease, exclusive
 from jaxarc_trace.store_format import COMMIT
 from jaxarc_trace.store_read import StoredTrace, open_store
 
-__all__ = ["TRACES", "Save", "folder_bytes", "open_saves", "save_name", "saves_of"]
+__all__ = [
+    "TRACES",
+    "Save",
+    "folder_bytes",
+    "leased_saves",
+    "open_saves",
+    "save_name",
+    "saves_of",
+]
 
 TRACES = "traces"
 _NAME = re.compile(r"(\d{6,})(?:_step(\d+))?(?:_kept)?")
@@ -70,6 +78,17 @@ def folder_bytes(path: Path) -> int:
     return total
 
 
+def leased_saves(run: Path) -> tuple[list[Save], Lease | None]:
+    """The committed saves, and what keeps them from being cleaned away while it lives."""
+    try:
+        with exclusive(run):
+            saves = saves_of(run)
+            return saves, Lease(run, [save.name for save in saves])
+    except StoreError:
+        # Who may not write there may still read.
+        return saves_of(run), None
+
+
 def open_saves(run: Path, damaged: Literal["warn", "raise"] = "warn") -> Episodes:
     """The episodes of all saves of a run, each once, none of them read yet.
 
@@ -79,13 +98,7 @@ def open_saves(run: Path, damaged: Literal["warn", "raise"] = "warn") -> Episode
         run: the run's directory.
         damaged: what to do with a save whose index is damaged: warn and leave it out, or raise.
     """
-    try:
-        with exclusive(run):
-            saves = saves_of(run)
-            lease = Lease(run, [save.name for save in saves])
-    except StoreError:
-        # Who may not write there may still read.
-        saves, lease = saves_of(run), None
+    saves, lease = leased_saves(run)
     stores: list[StoredTrace] = []
     for save in saves:
         try:

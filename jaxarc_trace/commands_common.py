@@ -1,0 +1,175 @@
+"""What the commands share: options, finding episodes, JSON, and text that is safe to print."""
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jaxarc_trace.errors import SpecError
+
+if TYPE_CHECKING:
+    from jaxarc_trace.episodes import Episodes
+
+__all__ = [
+    "BEST",
+    "FAILED",
+    "JSON",
+    "RUN",
+    "TRACEBACK",
+    "WHERE",
+    "WORST",
+    "chosen",
+    "number_of",
+    "open_run",
+    "plural",
+    "say",
+    "selected",
+    "show_json",
+    "show_table",
+    "size",
+    "table",
+    "visible",
+    "warned",
+]
+
+RUN = Annotated[Path, typer.Argument(help="A saved trace, or a folder that holds some.")]
+BEST = Annotated[int | None, typer.Option(help="So many with the largest return.")]
+WORST = Annotated[int | None, typer.Option(help="So many with the smallest return.")]
+FAILED = Annotated[int | None, typer.Option(help="So many that did not succeed.")]
+WHERE = Annotated[
+    str | None, typer.Option(help='Only those for which it holds: "solved = false AND length > 9".')
+]
+JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
+TRACEBACK = Annotated[
+    bool, typer.Option("--traceback", help="Show the whole traceback of an error.")
+]
+
+
+def open_run(path: Path) -> "Episodes":
+    """The episodes of a trace, of the trace in a folder, or of all saves of a run directory.
+
+    Raises:
+        NotATraceError: when there is none; the message says where it was looked for.
+        StoreError: when one cannot be read.
+    """
+    from jaxarc_trace.catalog import episodes_at
+
+    with warned():
+        return episodes_at(path)
+
+
+def selected(episodes: "Episodes", where: str | None) -> "Episodes":
+    """Those for which a condition holds.
+
+    Raises:
+        SpecError: when it holds for none.
+    """
+    found = episodes if where is None else episodes.where(where)
+    if not len(found):
+        held = "it holds no episode" if where is None else f"none of {len(episodes)} fits --where"
+        raise SpecError(f"expected at least one episode, found none: {held}; ask for others.")
+    return found
+
+
+def chosen(
+    episodes: "Episodes", *, best: int | None, worst: int | None, failed: int | None
+) -> "Episodes":
+    """Those that any of the choices names, each once; all without a choice.
+
+    Raises:
+        SpecError: when a count is below 1, or nothing is chosen.
+    """
+    if best is None and worst is None and failed is None:
+        return episodes
+    parts = []
+    for name, count in (("best", best), ("worst", worst), ("failed", failed)):
+        if count is not None and count < 1:
+            raise SpecError(f"expected --{name} of at least 1, found {count}.")
+        if count is not None:
+            parts.append(getattr(episodes, name)(count).positions.tolist())
+    where = {position: row for row, position in enumerate(episodes.positions.tolist())}
+    rows = dict.fromkeys(where[position] for part in parts for position in part)
+    if not rows:
+        raise SpecError(
+            "expected at least one episode, found none that was chosen; ask for others."
+        )
+    return episodes.take(rows)
+
+
+def number_of(word: str) -> int | str:
+    """An index, or the word itself where it is none."""
+    try:
+        return int(word)
+    except ValueError:
+        return word
+
+
+@contextmanager
+def warned() -> Iterator[None]:
+    """Prints warnings as one line each on stderr."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always", RuntimeWarning)
+        yield
+    for each in seen:
+        text = Text.assemble(("Warning: ", "bold yellow"), visible(str(each.message), 2000))
+        Console(stderr=True).print(text, soft_wrap=True)
+
+
+def show_json(data: Any) -> None:
+    """Prints data as one JSON object on stdout, in ASCII."""
+    sys.stdout.write(json.dumps(data, indent=1, default=str) + "\n")
+
+
+def say(*words: str | tuple[str, str]) -> None:
+    """Prints a line that the terminal wraps; nothing in it is markup."""
+    Console().print(Text.assemble(*words), soft_wrap=True)
+
+
+def table(*titles: str, right: tuple[str, ...] = ()) -> Table:
+    """An empty table in the house's look, with some columns to the right."""
+    from rich import box
+
+    made = Table(box=box.SIMPLE, show_edge=False, pad_edge=False)
+    for title in titles:
+        made.add_column(title, justify="right" if title in right else "left", overflow="fold")
+    return made
+
+
+def show_table(made: Table) -> None:
+    """Prints a table; where nobody looks at it, in a script's pipe, no line is folded."""
+    console = Console()
+    console.print(made, width=None if console.is_terminal else 1000, crop=False)
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 save`, `2 saves`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def size(count: float) -> str:
+    """Bytes for people: `8.1 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def visible(text: Any, limit: int = 400) -> str:
+    r"""Text from outside on one line, with codes for what would be hidden or act.
+
+    Control characters, line ends, direction marks and lone surrogates become `\n` or `\x1b`.
+    It imports nothing, since an error is shown by it.
+    """
+    plain = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)
+    )
+    return plain if len(plain) <= limit else plain[: limit - 3] + "..."
