@@ -13,11 +13,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxarc_trace import render
+    from jaxarc_trace import config, render
     from jaxarc_trace.codec import Encoding
     from jaxarc_trace.episode import Episode
     from jaxarc_trace.episodes import Episodes
     from jaxarc_trace.errors import (
+        ConfigError,
         CorruptEpisodeError,
         FormatVersionError,
         MissingExtraError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from jaxarc_trace.merge import merge
     from jaxarc_trace.probe import GenericProbe, Outcome, Probe
     from jaxarc_trace.recording import Recording
+    from jaxarc_trace.replay import Replay, replay
     from jaxarc_trace.rollout import RolloutState, rollout
     from jaxarc_trace.run import Run
     from jaxarc_trace.shard import partition_specs
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
+    "ConfigError": "errors",
     "CorruptEpisodeError": "errors",
     "Encoding": "codec",
     "Episode": "episode",
@@ -60,6 +63,7 @@ _LAZY = {
     "Probe": "probe",
     "Recording": "recording",
     "RenderError": "errors",
+    "Replay": "replay",
     "RolloutState": "rollout",
     "Run": "run",
     "SchemaError": "errors",
@@ -77,6 +81,7 @@ _LAZY = {
     "load": "store",
     "merge": "merge",
     "partition_specs": "shard",
+    "replay": "replay",
     "rollout": "rollout",
     "save": "store",
     "take": "take",
@@ -85,6 +90,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "ConfigError",
     "CorruptEpisodeError",
     "Encoding",
     "Episode",
@@ -99,6 +105,7 @@ __all__ = [
     "Probe",
     "Recording",
     "RenderError",
+    "Replay",
     "RolloutState",
     "Run",
     "SchemaError",
@@ -112,11 +119,13 @@ __all__ = [
     "TracedState",
     "TracedStep",
     "attach",
+    "config",
     "detach",
     "load",
     "merge",
     "partition_specs",
     "render",
+    "replay",
     "rollout",
     "save",
     "take",
@@ -126,8 +135,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "render":
-        return importlib.import_module("jaxarc_trace.render")
+    if name in ("config", "render"):
+        return importlib.import_module(f"jaxarc_trace.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "TraceWrapper":

@@ -2,6 +2,7 @@
 
     TraceError
     ├── SpecError            arguments that contradict themselves or each other (ValueError)
+    │   └── ConfigError          settings that do, with every problem there is
     ├── SchemaError          data that has not the declared dtype, shape or range (ValueError)
     ├── StoreError           a trace on disk that cannot be used
     │   ├── NotATraceError       nothing was committed at that path
@@ -15,8 +16,10 @@ Each message says what was expected, what was found, where, and what to do.
 
 import importlib
 from types import ModuleType
+from typing import Any
 
 __all__ = [
+    "ConfigError",
     "CorruptEpisodeError",
     "FormatVersionError",
     "MissingExtraError",
@@ -36,6 +39,18 @@ class TraceError(Exception):
 
 class SpecError(TraceError, ValueError):
     """Arguments that contradict each other or lie outside their range."""
+
+
+class ConfigError(SpecError):
+    """Settings that do not exist, have a wrong value, or contradict each other.
+
+    Attributes:
+        problems: each of them, with a `key` and a `text`.
+    """
+
+    def __init__(self, message: str, problems: tuple[Any, ...] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems
 
 
 class SchemaError(TraceError, ValueError):

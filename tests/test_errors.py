@@ -13,6 +13,7 @@ from jaxarc_trace.errors import MissingExtraError, TraceError, require
 BUILT_IN = {
     "TraceError": Exception,
     "SpecError": ValueError,
+    "ConfigError": errors.SpecError,
     "SchemaError": ValueError,
     "StoreError": TraceError,
     "NotATraceError": errors.StoreError,

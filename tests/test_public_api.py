@@ -12,10 +12,11 @@ import pytest
 import jaxarc_trace as jt
 
 NAMES = """
-    CorruptEpisodeError Encoding Episode Episodes FormatVersionError GenericProbe LaneTrace
-    MissingExtraError NotATraceError Outcome Policy Probe Recording RenderError RolloutState
-    Run SchemaError SpecError Stats StoreError Trace TraceError TraceSpec TraceWrapper TracedState
-    TracedStep attach detach load merge partition_specs render rollout save take verify wrap_step
+    ConfigError CorruptEpisodeError Encoding Episode Episodes FormatVersionError GenericProbe
+    LaneTrace MissingExtraError NotATraceError Outcome Policy Probe Recording RenderError Replay
+    RolloutState Run SchemaError SpecError Stats StoreError Trace TraceError TraceSpec TraceWrapper
+    TracedState TracedStep attach config detach load merge partition_specs render replay rollout
+    save take verify wrap_step
 """.split()
 
 

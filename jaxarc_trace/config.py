@@ -1,0 +1,25 @@
+"""Every setting there is, and the ways to them: overrides, Hydra, YAML, JaxARC's own configuration.
+
+    config = jt.config.compose(["level=full", "storage=research", "storage.limit_gb=2"])
+    spec, retention, theme = config.spec(), config.retention(), config.theme()
+
+`docs/configuration.md` lists the settings, what each level writes, and how to use them in a Hydra
+program of one's own.
+"""
+
+from jaxarc_trace.config_compose import compose, from_hydra, from_yaml, register, to_yaml
+from jaxarc_trace.config_sections import Capture, Keep, Publish, Render, Storage, TraceConfig
+
+__all__ = [
+    "Capture",
+    "Keep",
+    "Publish",
+    "Render",
+    "Storage",
+    "TraceConfig",
+    "compose",
+    "from_hydra",
+    "from_yaml",
+    "register",
+    "to_yaml",
+]
