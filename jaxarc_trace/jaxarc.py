@@ -71,11 +71,13 @@ class JaxArcProbe:
             action's selection within the grid.
         task_ids: names of the tasks, in the order of the environment's buffer.
         max_episode_steps: the environment's limit.
+        config: what else decides about a step, by name: mode, rewards, action policy.
     """
 
     masks: bool = True
     task_ids: tuple[str, ...] = ()
     max_episode_steps: int | None = None
+    config: tuple[tuple[str, Any], ...] = ()
 
     @property
     def encodings(self) -> Mapping[str, Encoding]:
@@ -131,6 +133,18 @@ class JaxArcProbe:
             return outcome
         return outcome._replace(extras={"operation": operation.astype(jnp.int32)})
 
+    def beginning(self, env: Any, params: Any, constants: Mapping[str, jax.Array]) -> Any:
+        """The state that JaxARC's reset gives for one task, pair and key.
+
+        Args:
+            env: the environment, with any wrappers.
+            params: what was passed to its reset, or None for its own.
+            constants: `task_idx`, `pair_idx` and `key` of one episode.
+        """
+        if not {"task_idx", "pair_idx", "key"} <= constants.keys():
+            return None
+        return _beginning(env.unwrapped.params if params is None else params, constants)
+
     def describe(self) -> dict[str, Any]:
         """Names, versions and the roles that fields play in pictures and analysis."""
         roles = {
@@ -154,6 +168,7 @@ class JaxArcProbe:
             "operation_kinds": [kind for _, kind in OPERATIONS],
             "task_ids": list(self.task_ids),
             "max_episode_steps": self.max_episode_steps,
+            "config": {k: list(v) if isinstance(v, tuple) else v for k, v in self.config},
             "roles": roles,
         }
 
@@ -177,7 +192,7 @@ def probe(env: Any, task_ids: Sequence[str] = ()) -> JaxArcProbe:
     with jax.ensure_compile_time_eval():
         masks = "selection" in getattr(env.action_space(), "spaces", {})
         names = tuple(task_ids) or _task_ids(params)
-    return JaxArcProbe(masks, names, int(params.max_episode_steps))
+    return JaxArcProbe(masks, names, int(params.max_episode_steps), _config(params))
 
 
 def arc_state(state: Any) -> Any:
@@ -185,6 +200,31 @@ def arc_state(state: Any) -> Any:
     while "base_env_state" in getattr(type(state), "__dataclass_fields__", ()):
         state = state.base_env_state
     return state
+
+
+def _beginning(params: Any, constants: Mapping[str, jax.Array]) -> Any:
+    """What `jaxarc.envs.functional.reset` does once it has drawn task, pair and key."""
+    from jaxarc.envs import functional
+
+    task_idx, pair_idx, key = (constants[name] for name in ("task_idx", "pair_idx", "key"))
+    single = jax.tree.map(lambda leaf: leaf[task_idx], params.buffer)
+    mode = jnp.asarray(params.episode_mode, jnp.int32)
+    grid, target, mask, target_mask, start, start_mask = functional._initialize_grids(  # noqa: SLF001
+        single, pair_idx, mode, params, key
+    )
+    return functional._create_initial_state(  # noqa: SLF001
+        grid, target, mask, start, start_mask, target_mask, key, task_idx, pair_idx
+    )
+
+
+def _config(params: Any) -> tuple[tuple[str, Any], ...]:
+    """The numbers and words of the configuration that decide what a reset and a step do."""
+    found: dict[str, Any] = {"episode_mode": int(params.episode_mode)}
+    for part in ("reward", "action", "grid_initialization"):
+        for name, value in sorted(vars(getattr(params, part)).items()):
+            if isinstance(value, bool | int | float | str | tuple) or value is None:
+                found[f"{part}.{name}"] = value
+    return tuple(found.items())
 
 
 def _task_ids(params: Any) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxarc_trace.codec import Encoding
 from jaxarc_trace.errors import SchemaError
 
-__all__ = ["GenericProbe", "Outcome", "Probe", "named_leaves", "plain_leaves"]
+__all__ = ["GenericProbe", "Outcome", "Probe", "leaf_names", "named_leaves", "plain_leaves"]
 
 # Stoa's StepType; see stoa.env_types.
 TERMINATED, TRUNCATED = 2, 3
@@ -148,15 +148,21 @@ def named_leaves(tree: Any, root: str) -> dict[str, jax.Array]:
         tree: any pytree; PRNG keys become their key data.
         root: the name of a tree that is a bare array.
     """
-    leaves: dict[str, jax.Array] = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+    leaves = dict(zip(leaf_names(tree, root), jax.tree.leaves(tree), strict=True))
+    return plain_leaves(leaves)
+
+
+def leaf_names(tree: Any, root: str) -> list[str]:
+    """The names that `named_leaves` gives, in the order of the leaves."""
+    names: list[str] = []
+    for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]:
         name = jax.tree_util.keystr(path, simple=True, separator=".") or root
         name = name.replace("base_env_state.", "")
-        number = len(leaves)
-        while name in leaves:
+        number = len(names)
+        while name in names:
             name, number = f"{name}.{number}", number + 1
-        leaves[name] = leaf
-    return plain_leaves(leaves)
+        names.append(name)
+    return names
 
 
 def plain_leaves(leaves: Mapping[str, Any]) -> dict[str, jax.Array]:
