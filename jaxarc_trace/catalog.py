@@ -98,7 +98,7 @@ def describe(path: PathLike) -> dict[str, Any]:
         }
     store = _store_at(where)
     if store is None:
-        raise _nothing(where)
+        raise _nothing(Path(path))
     opened = open_store(store)
     header = opened.header
     return {
@@ -144,7 +144,7 @@ def verify_each(path: PathLike) -> Iterator[Verification]:
         return
     runs, stores = runs_under(where), _stores_under(where)
     if not runs and not stores:
-        raise _nothing(where)
+        raise _nothing(Path(path))
     for run in runs:
         yield from _verify_run(run)
     for folder in stores:
@@ -168,10 +168,10 @@ def episodes_at(path: PathLike) -> Episodes:
         return open_saves(runs[0])
     sources = [source for run in runs for source in open_saves(run).sources]
     if not runs:
-        stores = [save.path for save in saves_of(where)] or _stores_under(where)
+        stores = _stores_under(where / TRACES) or _stores_under(where)
         sources = [open_store(_store_at(folder) or folder) for folder in stores]
         if not stores:
-            raise _nothing(where)
+            raise _nothing(Path(path))
     return Episodes.join(sources)
 
 
