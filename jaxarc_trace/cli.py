@@ -12,7 +12,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from jaxarc_trace import commands_exchange, commands_keep, commands_render, commands_runs
+from jaxarc_trace import (
+    commands_exchange,
+    commands_keep,
+    commands_render,
+    commands_replay,
+    commands_runs,
+)
 from jaxarc_trace.commands_common import visible
 from jaxarc_trace.errors import TraceError
 
@@ -93,7 +99,13 @@ def demo(
     show_played(console, wanted, played, time.perf_counter() - start)
 
 
-for commands in (commands_render, commands_runs, commands_keep, commands_exchange):
+for commands in (
+    commands_render,
+    commands_runs,
+    commands_replay,
+    commands_keep,
+    commands_exchange,
+):
     commands.add_commands(app)
 
 

