@@ -192,7 +192,8 @@ def _checked_root(path: Path) -> Path:
 def _candidates(run: Path, retention: Retention) -> list[Candidate]:
     """Every save of a run, oldest first, and why it must stay, if it must."""
     with exclusive(run):
-        saves, read = saves_of(run), leased(run)
+        saves = saves_of(run)
+        read = leased(run, [save.name for save in saves])
     pins = read_pins(run)
     protected = _protected(saves, retention, pins)
     now = time.time()
@@ -249,7 +250,7 @@ def _remove(candidate: Candidate) -> bool:
     path = candidate.save.path
     run = path.parent.parent
     with exclusive(run):
-        if path.name in leased(run):
+        if path.name in leased(run, [path.name]):
             candidate.keeps = "it is being read"
             return False
         gone = _to_trash(path, run)

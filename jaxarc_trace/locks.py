@@ -75,8 +75,9 @@ def exclusive(run: Path) -> Iterator[None]:
 class Lease:
     """Keeps the named saves of a run from being cleaned away while this object lives.
 
-    In a directory that cannot be written to, nothing is leased: nobody of this machine's users
-    who may clean it is told that it is read.
+    Where there is no room to name them, all saves of the run are kept. In a directory that cannot
+    be written to, nothing is leased: nobody of this machine's users who may clean it is told that
+    it is read.
     """
 
     def __init__(self, run: Path, saves: Iterable[str]) -> None:
@@ -87,12 +88,17 @@ class Lease:
         except OSError:
             return
         fcntl.flock(file, fcntl.LOCK_EX)
-        os.write(file, "\n".join(saves).encode())
+        _write_or_empty(file, "".join(f"{save}\n" for save in saves) or "\n")
         weakref.finalize(self, _end_lease, self._path, file)
 
 
-def leased(run: Path) -> set[str]:
-    """Saves that are being read; leases whose process has ended are removed. Call in the gate."""
+def leased(run: Path, everything: Iterable[str]) -> set[str]:
+    """Saves that are being read; leases whose process has ended are removed. Call in the gate.
+
+    Args:
+        run: the run.
+        everything: names of all its saves, which a lease that names none keeps.
+    """
     found: set[str] = set()
     folder = run / LEASES
     for path in folder.iterdir() if folder.is_dir() else ():
@@ -104,10 +110,21 @@ def leased(run: Path) -> set[str]:
             if _try_lock(file, fcntl.LOCK_EX):
                 path.unlink(missing_ok=True)
             else:
-                found.update(path.read_text(encoding="utf-8").splitlines())
+                found.update(path.read_text(encoding="utf-8").splitlines() or everything)
         finally:
             os.close(file)
     return found
+
+
+def _write_or_empty(file: int, text: str) -> None:
+    """Writes all of a text or, where the disk is full, none of it."""
+    data = text.encode()
+    try:
+        whole = os.write(file, data) == len(data)
+    except OSError:
+        whole = False
+    if not whole:
+        os.ftruncate(file, 0)
 
 
 def _end_lease(path: Path, file: int) -> None:

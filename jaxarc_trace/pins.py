@@ -70,5 +70,11 @@ def pin(run: Path, episode: tuple[int, int, int] | None = None, *, pinned: bool 
         else:
             one = frozenset({episode})
             new = Pins(now.run, now.episodes | one if pinned else now.episodes - one)
-        write_json(run / PINS, {"run": new.run, "episodes": sorted(new.episodes)})
+        try:
+            write_json(run / PINS, {"run": new.run, "episodes": sorted(new.episodes)})
+        except OSError as error:
+            raise StoreError(
+                f"{run}/{PINS}: could not be written ({error.strerror}); check the permissions of "
+                "the run, and its space"
+            ) from error
     return new

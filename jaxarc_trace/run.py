@@ -11,6 +11,7 @@ by the clock.
 """
 
 import os
+import shutil
 import uuid
 import warnings
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ from jaxarc_trace.pins import Pins, pin
 from jaxarc_trace.recording import Recording
 from jaxarc_trace.retention import Retention
 from jaxarc_trace.saves import TRACES, Save, folder_bytes, open_saves, save_name, saves_of
+from jaxarc_trace.store import local_path
 from jaxarc_trace.store_format import json_ready
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ __all__ = ["Run"]
 
 RENDERS = "renders"
 WARN_AT = 0.9
+LONGEST_ROOT = 3584
+"""Linux takes paths of 4095 bytes; what is below a root takes up to 300, pictures included."""
 PathLike = str | os.PathLike[str]
 
 
@@ -99,7 +103,7 @@ class Run:
             SpecError: when config or environment is not JSON.
             StoreError: when the root cannot be written to.
         """
-        top = Path(root).absolute()
+        top = _checked_root(root)
         manifest = new_manifest(name or "", config, environment)
         began = datetime.fromisoformat(manifest["created"]).strftime("%Y-%m-%dT%H-%M-%SZ")
         partial = top / f"{UNBORN}{uuid.uuid4().hex}"
@@ -111,7 +115,10 @@ class Run:
             if retention is not None:
                 write_limits(partial, retention)
             path = _placed(partial, f"{began}_{slug(name or '')}")
-        except OSError as error:
+        except (OSError, StoreError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            if isinstance(error, StoreError):
+                raise
             raise StoreError(
                 f"{top}: expected a directory in which a run can be made, found: {error.strerror}; "
                 "check its permissions and space, or choose another root"
@@ -321,6 +328,18 @@ class Run:
                 f"{self.path}: expected a run that is open for writing, found one opened to be "
                 "read, or closed; use Run.create or Run.resume"
             )
+
+
+def _checked_root(root: PathLike) -> Path:
+    """The root, if every path of a run under it can be written: found now, not hours later."""
+    top = local_path(root)
+    length = len(os.fsencode(top))
+    if length > LONGEST_ROOT:
+        raise StoreError(
+            f"{str(top)[:80]}...: expected a root of at most {LONGEST_ROOT} bytes, found {length}; "
+            "the files of a run would have longer names than the system takes: choose a shorter one"
+        )
+    return top
 
 
 def _placed(partial: Path, name: str) -> Path:

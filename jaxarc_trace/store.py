@@ -14,7 +14,7 @@ from jaxarc_trace.store_verify import Verification, verify_store
 if TYPE_CHECKING:
     from jaxarc_trace.trace import Trace
 
-__all__ = ["Verification", "load", "save", "verify"]
+__all__ = ["Verification", "load", "local_path", "save", "verify"]
 
 PathLike = str | os.PathLike[str]
 
@@ -46,7 +46,7 @@ def save(
     """
     from jaxarc_trace import store_pack, store_write
 
-    target = _local(path)
+    target = local_path(path)
     store_write.refuse_taken(target)
     recording = trace if isinstance(trace, Recording) else _take(trace)
     columns = store_pack.episode_columns(recording)
@@ -79,7 +79,7 @@ def load(path: PathLike | Sequence[PathLike]) -> Episodes:
             when it is read.)
     """
     paths = [path] if isinstance(path, str | os.PathLike) else list(path)
-    return Episodes.join([open_store(_local(entry)) for entry in paths])
+    return Episodes.join([open_store(local_path(entry)) for entry in paths])
 
 
 def verify(path: PathLike) -> Verification:
@@ -89,7 +89,7 @@ def verify(path: PathLike) -> Verification:
         NotATraceError: when nothing was committed there.
         FormatVersionError: when a newer version of the format wrote it.
     """
-    return verify_store(_local(path))
+    return verify_store(local_path(path))
 
 
 def _take(trace: "Trace") -> Recording:
@@ -98,7 +98,12 @@ def _take(trace: "Trace") -> Recording:
     return take(trace)
 
 
-def _local(path: PathLike) -> Path:
+def local_path(path: PathLike) -> Path:
+    """The absolute path, if it is one at which a store can be.
+
+    Raises:
+        StoreError: when it is an address, or one that TensorStore cannot open.
+    """
     text = os.fspath(path)
     if "://" in text:
         raise StoreError(

@@ -13,6 +13,7 @@ from jaxarc_trace.catalog import describe, episodes_at, list_runs, verify_all
 from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.errors import CorruptEpisodeError, NotATraceError, SpecError, StoreError
 from jaxarc_trace.exchange import export, import_file
+from jaxarc_trace.fresh import UNFINISHED, fresh_file
 from jaxarc_trace.run import Run
 from jaxarc_trace.store import load, save
 from tests.recordings import recording
@@ -159,6 +160,22 @@ def test_bytes_that_were_changed_are_refused(tmp_path: Path, episodes: Episodes)
     (tmp_path / "c.jsonl").write_text("hello\n")
     with pytest.raises(StoreError, match=r"c\.jsonl line 1: expected what export writes"):
         import_file(tmp_path / "c.jsonl", tmp_path / "x")
+
+
+def test_an_export_of_a_newer_version_is_refused(tmp_path: Path, episodes: Episodes):
+    text = export(episodes, tmp_path / "a.jsonl").path.read_text()
+    (tmp_path / "b.jsonl").write_text(text.replace('"version": 1', '"version": 2', 1))
+    with pytest.raises(StoreError, match=r"expected an export of version 1 or older, found .* 2"):
+        import_file(tmp_path / "b.jsonl", tmp_path / "x")
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next(tmp_path: Path, episodes: Episodes):
+    (tmp_path / f"{UNFINISHED}dead").write_text("half")
+    with fresh_file(tmp_path / "other") as other:
+        other.write_text("under way")
+        export(episodes, tmp_path / "a.jsonl")
+        assert other.read_text() == "under way"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jsonl", "other", "store"]
 
 
 def test_runs_are_listed_described_verified_and_opened(tmp_path: Path):

@@ -183,6 +183,25 @@ def test_what_is_being_read_stays_until_it_is_not(tmp_path: Path):
     assert sequences(run) == [3]
 
 
+def test_a_reader_that_had_no_room_to_say_what_it_reads_keeps_all(tmp_path: Path):
+    run = run_of(tmp_path, 3)
+    limits = Retention("oldest_first", max_saves=1)
+    episodes = run.episodes()[:1]
+    (lease,) = (run.path / "readers").iterdir()
+    os.truncate(lease, 0)
+    clean(run.path, limits)
+    assert sequences(run) == [1, 2, 3]
+    assert len(episodes[0]) == 3
+    # Whoever reads a run in which nothing is saved yet keeps nothing.
+    empty = Run.create(tmp_path)
+    nothing = empty.episodes()
+    for index in range(2):
+        empty.save(numbered(index))
+    clean(empty.path, limits)
+    assert sequences(empty) == [2]
+    assert len(nothing) == 0
+
+
 def test_a_reader_that_was_killed_holds_nothing(tmp_path: Path):
     run = run_of(tmp_path, 3)
     program = (

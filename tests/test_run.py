@@ -15,9 +15,12 @@ import pytest
 
 from jaxarc_trace.background import snapshot
 from jaxarc_trace.errors import FormatVersionError, NotATraceError, SpecError, StoreError
+from jaxarc_trace.limits import read_limits
+from jaxarc_trace.locks import WriterLock
 from jaxarc_trace.manifest import write_json
 from jaxarc_trace.names import slug
-from jaxarc_trace.run import Run
+from jaxarc_trace.retention import Retention
+from jaxarc_trace.run import LONGEST_ROOT, Run
 from tests.recordings import recording
 
 ROOT = Path(__file__).parent.parent
@@ -194,6 +197,59 @@ def test_a_root_that_is_a_file_is_found_at_once(tmp_path: Path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="in which a run can be made, found: Not a directory"):
         Run.create(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a\\b", "expected a path that TensorStore can open, found a backslash"),
+        ("a\udc80b", "or bytes that are not UTF-8"),
+        ("x" * 256, "in which a run can be made, found: File name too long"),
+        ("/".join(["d" * 200] * 18), "expected a root of at most 3584 bytes, found 36"),
+    ],
+)
+def test_a_root_that_no_save_could_be_under_is_found_at_once(
+    tmp_path: Path, name: str, message: str
+):
+    with pytest.raises(StoreError, match=message):
+        Run.create(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_fits_under_the_longest_root(tmp_path: Path):
+    room = LONGEST_ROOT - len(str(tmp_path)) - 1
+    root = tmp_path / "/".join(["d" * 199] * (room // 200) + ["d" * (room % 200 or 1)])
+    assert LONGEST_ROOT - 1 <= len(str(root)) <= LONGEST_ROOT
+    with Run.create(root, "x" * 300) as run:
+        run.save(recording([3]), step=10**11)
+        (episode,) = run.episodes()
+        file = run.file(episode, "x" * 300, 3)
+        file.parent.mkdir(parents=True)
+        file.write_text("")
+
+
+def test_what_is_left_of_a_run_that_was_never_made_is_removed(tmp_path: Path):
+    for name in ("old", "new", "held"):
+        (tmp_path / f".partial-run-{name}").mkdir()
+    lock = WriterLock(tmp_path / ".partial-run-held")
+    for name in ("old", "held"):
+        os.utime(tmp_path / f".partial-run-{name}", (1, 1))
+    Run.create(tmp_path).close()
+    assert sorted(p.name for p in tmp_path.glob(".*")) == [".partial-run-held", ".partial-run-new"]
+    lock.release()
+
+
+def test_limits_are_read_with_fields_of_later_and_of_earlier_versions(tmp_path: Path):
+    run = Run.create(tmp_path, retention=Retention("manual", max_saves=2))
+    file = run.path / "limits.json"
+    assert read_limits(run.path) == run.retention
+    write_json(file, {"policy": "oldest_first", "max_saves": 3, "from_later": 1})
+    assert read_limits(run.path) == Retention("oldest_first", max_saves=3)
+    write_json(file, {"policy": "strange"})
+    with pytest.raises(StoreError, match=r"limits\.json: expected the limits of a run"):
+        read_limits(run.path)
+    file.unlink()
+    assert read_limits(run.path) == Retention()
 
 
 def test_names_of_files_never_collide_and_sort(tmp_path: Path):
