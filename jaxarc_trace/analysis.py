@@ -1,172 +1,47 @@
-"""What happened in an episode: the steps worth looking at.
+"""What can be learned from episodes: all of it under one name.
 
-Works on any environment that says which of its fields play which role
-(`episode.environment["roles"]`); what an environment does not have is left out. NumPy only.
+`moments` finds the steps worth looking at, `failures` names what went wrong, `facts` gives the
+numbers of an episode, `comparison` sets two episodes or two runs beside each other, `statistics`
+sums many up, and `clicks` maps where agents act.
 """
 
-from dataclasses import dataclass
+from jaxarc_trace.clicks import Clicks, clicks
+from jaxarc_trace.comparison import Comparison, RunComparison, compare, compare_runs
+from jaxarc_trace.facts import FACTS, facts, measured
+from jaxarc_trace.failures import MODES, Failure, failure_modes
+from jaxarc_trace.moments import (
+    KeyMoment,
+    key_moments,
+    no_ops,
+    operation_kinds,
+    revisits,
+    role,
+    scores,
+)
+from jaxarc_trace.statistics import Interval, Summary, interval, summarise
 
-import numpy as np
-
-from jaxarc_trace.episode import Episode
-
-__all__ = ["KeyMoment", "key_moments", "no_ops", "operation_kinds", "revisits", "role", "scores"]
-
-_MOST = 6
-# Which moments stay when there are more than `_MOST`: the two ends, then what a reader asks for.
-_RANK = (
-    "start", "end", "submit", "best", "drop", "rise", "revisit", "first change",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class KeyMoment:
-    """One moment of an episode that is worth a look.
-
-    Attributes:
-        step: index of a state, 0..T: state `step` is what transition `step - 1` led to.
-        kind: `start`, `first change`, `rise`, `drop`, `best`, `revisit`, `submit` or `end`.
-        label: a few words, for instance `largest rise +0.31`.
-    """
-
-    step: int
-    kind: str
-    label: str
-
-
-def role(episode: Episode, name: str) -> np.ndarray | None:
-    """The recorded field `[T + 1, ...]` that plays a role, or None if there is none."""
-    roles = episode.environment.get("roles") or {}
-    field = roles.get(name)
-    return None if field is None else episode.states.get(field)
-
-
-def scores(episode: Episode) -> np.ndarray | None:
-    """The environment's score of every state, float `[T + 1]`, or None."""
-    values = role(episode, "score")
-    return None if values is None else np.asarray(values, np.float64).reshape(len(values))
-
-
-def operation_kinds(episode: Episode) -> tuple[str, ...] | None:
-    """The kind of operation of every transition, `T` words, or None where there are none."""
-    operations = _operations(episode)
-    kinds = episode.environment.get("operation_kinds")
-    if operations is None or not kinds:
-        return None
-    return tuple(kinds[i] if 0 <= i < len(kinds) else "unknown" for i in operations.tolist())
-
-
-def no_ops(episode: Episode) -> np.ndarray:
-    """Transitions that changed no cell and no grid size although they could have, bool `[T]`.
-
-    Ending the episode is no such transition, and neither is copying to the clipboard.
-    Without a grid every transition counts as having done something.
-    """
-    grid = role(episode, "grid")
-    if grid is None:
-        return np.zeros(len(episode), bool)
-    same = ~_differs(grid[1:], grid[:-1])
-    mask = role(episode, "grid_mask")
-    if mask is not None:
-        same &= ~_differs(mask[1:], mask[:-1])
-    operations = _operations(episode)
-    if operations is not None:
-        same &= ~np.isin(operations, _harmless(episode))
-    return same
-
-
-def revisits(episode: Episode) -> np.ndarray:
-    """States whose grid was seen before and left in between, bool `[T + 1]`."""
-    grid, mask = role(episode, "grid"), role(episode, "grid_mask")
-    out = np.zeros(len(episode) + 1, bool)
-    if grid is None:
-        return out
-    seen: set[bytes] = set()
-    previous = b""
-    for state in range(len(out)):
-        key = grid[state].tobytes() + (b"" if mask is None else mask[state].tobytes())
-        out[state] = key in seen and key != previous
-        seen.add(key)
-        previous = key
-    return out
-
-
-def key_moments(episode: Episode) -> tuple[KeyMoment, ...]:
-    """At most six states that tell the episode, in order of time.
-
-    Start, first change, largest rise and largest drop of the score, the best score, the first
-    state that was seen before, the submission, the end. A state is named once, by the most
-    telling of its reasons.
-    """
-    last = len(episode)
-    found = [KeyMoment(last, "end", f"end, {episode.outcome}")]
-    if episode.dropped:
-        found.append(KeyMoment(0, "start", f"after {episode.dropped} dropped"))
-    else:
-        found.append(KeyMoment(0, "start", "start"))
-    found += _changes(episode) + _score_moments(episode)
-    chosen: dict[int, KeyMoment] = {}
-    for moment in sorted(found, key=lambda m: _RANK.index(m.kind)):
-        other = chosen.get(moment.step)
-        if other is None:
-            chosen[moment.step] = moment
-        elif other.kind in ("start", "end") and moment.kind in ("best", "submit"):
-            chosen[moment.step] = KeyMoment(
-                moment.step, moment.kind, f"{moment.label}, {other.kind}"
-            )
-    kept = sorted(chosen.values(), key=lambda m: _RANK.index(m.kind))[:_MOST]
-    return tuple(sorted(kept, key=lambda m: m.step))
-
-
-def _changes(episode: Episode) -> list[KeyMoment]:
-    found = []
-    grid = role(episode, "grid")
-    if grid is not None:
-        changed = np.flatnonzero(_differs(grid[1:], grid[:-1]))
-        if changed.size:
-            found.append(KeyMoment(int(changed[0]) + 1, "first change", "first change"))
-    again = np.flatnonzero(revisits(episode))
-    if again.size:
-        found.append(KeyMoment(int(again[0]), "revisit", "seen before"))
-    kinds = operation_kinds(episode)
-    if kinds and "submit" in kinds:
-        found.append(KeyMoment(kinds.index("submit") + 1, "submit", "submit"))
-    return found
-
-
-def _score_moments(episode: Episode) -> list[KeyMoment]:
-    values = scores(episode)
-    if values is None or len(values) < 2 or not np.isfinite(values).any():
-        return []
-    found = []
-    best = int(np.nanargmax(np.where(np.isfinite(values), values, -np.inf)))
-    found.append(KeyMoment(best, "best", f"best {values[best]:.3f}"))
-    known = np.isfinite(values)
-    change = np.diff(np.where(known, values, 0.0))
-    change[~(known[1:] & known[:-1])] = 0.0
-    rise, drop = int(change.argmax()), int(change.argmin())
-    if change[rise] > 0:
-        found.append(KeyMoment(rise + 1, "rise", f"largest rise +{change[rise]:.3f}"))
-    if change[drop] < 0:
-        found.append(KeyMoment(drop + 1, "drop", f"largest drop −{-change[drop]:.3f}"))
-    return found
-
-
-def _operations(episode: Episode) -> np.ndarray | None:
-    name = (episode.environment.get("roles") or {}).get("operation")
-    if name is None:
-        return None
-    values = episode.extras.get(name, episode.actions.get(name))
-    return None if values is None else np.asarray(values)
-
-
-def _harmless(episode: Episode) -> list[int]:
-    """Operations that are not expected to change the grid."""
-    names = episode.environment.get("operations") or []
-    kinds = episode.environment.get("operation_kinds") or []
-    copies = [i for i, name in enumerate(names) if str(name).strip().lower() == "copy"]
-    return copies + [i for i, kind in enumerate(kinds) if kind == "submit"]
-
-
-def _differs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return (first != second).any(axis=tuple(range(1, first.ndim)))
+__all__ = [
+    "FACTS",
+    "MODES",
+    "Clicks",
+    "Comparison",
+    "Failure",
+    "Interval",
+    "KeyMoment",
+    "RunComparison",
+    "Summary",
+    "clicks",
+    "compare",
+    "compare_runs",
+    "facts",
+    "failure_modes",
+    "interval",
+    "key_moments",
+    "measured",
+    "no_ops",
+    "operation_kinds",
+    "revisits",
+    "role",
+    "scores",
+    "summarise",
+]

@@ -18,6 +18,7 @@ from jaxarc_trace import (
     commands_render,
     commands_replay,
     commands_runs,
+    commands_stats,
 )
 from jaxarc_trace.commands_common import visible
 from jaxarc_trace.errors import TraceError
@@ -103,6 +104,7 @@ for commands in (
     commands_render,
     commands_runs,
     commands_replay,
+    commands_stats,
     commands_keep,
     commands_exchange,
 ):

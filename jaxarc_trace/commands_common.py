@@ -72,6 +72,14 @@ def selected(episodes: "Episodes", where: str | None) -> "Episodes":
     Raises:
         SpecError: when it holds for none.
     """
+    if where is not None:
+        from jaxarc_trace.facts import FACTS
+
+        # Columns for which every episode has to be read once.
+        if any(name in where for name in FACTS):
+            from jaxarc_trace.commands_stats import measured_run
+
+            episodes = measured_run(episodes)
     found = episodes if where is None else episodes.where(where)
     if not len(found):
         held = "it holds no episode" if where is None else f"none of {len(episodes)} fits --where"

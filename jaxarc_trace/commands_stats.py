@@ -1,0 +1,152 @@
+"""The commands `stats` and `failures`: many episodes in a table, and how failures are defined."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from jaxarc_trace.commands_common import (
+    JSON,
+    RUN,
+    TRACEBACK,
+    WHERE,
+    open_run,
+    plural,
+    say,
+    show_json,
+    show_table,
+    table,
+    visible,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jaxarc_trace.episodes import Episodes
+    from jaxarc_trace.statistics import Interval, Summary
+
+__all__ = ["add_commands", "measured_run"]
+
+_WEAK = 0.95
+_FOUND = 1
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Adds the commands to the command line."""
+    for name, command, example in (
+        ("stats", stats, "jaxarc-trace stats jaxarc-trace-demo --by failure"),
+        ("failures", failures, "jaxarc-trace failures --check"),
+    ):
+        app.command(name, epilog=f"Example: {example}")(command)
+
+
+def stats(
+    run: RUN,
+    *,
+    by: Annotated[
+        str | None,
+        typer.Option(help="task, outcome, failure, update, pair, lane, or another column."),
+    ] = None,
+    where: WHERE = None,
+    as_json: JSON = False,
+    traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
+) -> None:
+    """Sum episodes up: how many, how many solved, medians, each with a 95 % interval.
+
+    Every episode is read once; what that gives is kept in the run for the next time.
+    """
+    from jaxarc_trace.commands_common import selected
+    from jaxarc_trace.statistics import summarise
+
+    episodes = selected(measured_run(open_run(run)), where)
+    found = summarise(episodes, by)
+    if as_json:
+        show_json({"by": by, "groups": [_plain(summary) for summary in found]})
+        return
+    _show(found, by)
+    lost = int((~episodes.columns["readable"]).sum())
+    if lost:
+        say(f"{plural(lost, 'episode')} could not be read; run: jaxarc-trace verify RUN")
+
+
+def failures(
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Measure the rules on episodes with planted faults.")
+    ] = False,
+    each: Annotated[int, typer.Option(min=1, max=100, help="Episodes of each script.")] = 14,
+    seed: Annotated[int, typer.Option(min=0, help="Of tasks, places and colours.")] = 0,
+    traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
+) -> None:
+    """Say what each failure mode means; with --check, how well each is found.
+
+    The exit code is 1 when a precision or recall is below 0.95.
+    """
+    from jaxarc_trace.failures import MODES, failure_modes
+
+    if not check:
+        made = table("mode", "found when")
+        for mode, meaning in MODES.items():
+            made.add_row(mode, meaning)
+        show_table(made)
+        return
+    import os
+
+    # JaxARC raises through host callbacks unless it is told not to, before it is imported.
+    os.environ.setdefault("EQX_ON_ERROR", "off")
+    from jaxarc_trace.demo.faults import labelled, measure
+
+    with Console(stderr=True).status("Playing with planted faults"):
+        found = labelled(each, seed)
+    numbers = ("planted", "found", "right", "precision", "recall")
+    made = table("mode", *numbers, right=numbers)
+    scores = measure(found, failure_modes)
+    for score in scores:
+        counts = (score.planted, score.found, score.right)
+        shares = (f"{score.precision:.3f}", f"{score.recall:.3f}")
+        made.add_row(score.mode, *map(str, counts), *shares)
+    show_table(made)
+    clean = sum(not one.modes for one in found)
+    say(f"{plural(len(found), 'episode')}, {clean} of them clean")
+    if any(not min(score.precision, score.recall) >= _WEAK for score in scores):
+        raise typer.Exit(_FOUND)
+
+
+def measured_run(episodes: "Episodes") -> "Episodes":
+    """The episodes with the columns of `facts.FACTS`; a bar shows how far the reading is."""
+    from rich.progress import track
+
+    from jaxarc_trace.facts import measured
+
+    errors = Console(stderr=True)
+
+    def bar(numbers: "Iterable[int]", total: int) -> "Iterable[int]":
+        quiet = not errors.is_terminal or not total
+        return track(numbers, "Reading episodes", total, console=errors, disable=quiet)
+
+    return measured(episodes, progress=bar)
+
+
+def _show(found: "list[Summary]", by: str | None) -> None:
+    names = list(found[0].medians) if found else []
+    numbers = ("episodes", "solved", *names)
+    made = table(by or "", *numbers, right=numbers)
+    for summary in found:
+        cells = [str(summary.solved), *(str(summary.medians[name]) for name in names)]
+        made.add_row(Text(visible(summary.group, 60)), str(summary.episodes), *cells)
+    show_table(made)
+    say("Share solved of those that ended, and medians, with 95 % intervals.")
+
+
+def _plain(summary: "Summary") -> dict[str, Any]:
+    def numbers(found: "Interval") -> dict[str, float | None]:
+        return {k: None if v != v else v for k, v in vars(found).items()}  # noqa: PLR0124 - NaN
+
+    return {
+        "group": summary.group,
+        "episodes": summary.episodes,
+        "ended": summary.ended,
+        "solved": numbers(summary.solved),
+        "medians": {name: numbers(value) for name, value in summary.medians.items()},
+    }

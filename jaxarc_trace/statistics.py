@@ -1,0 +1,153 @@
+"""Many episodes in a few numbers: medians, shares, and how sure they are. NumPy only.
+
+Intervals are percentile bootstraps (Efron 1979) of 95 %, from a fixed seed, so that the same
+episodes give the same numbers. An interval of fewer than two values is not a number.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxarc_trace.episodes import Episodes
+from jaxarc_trace.errors import SpecError
+
+__all__ = ["GROUPS", "Interval", "Summary", "interval", "summarise"]
+
+GROUPS = ("task", "outcome", "failure", "update", "pair", "lane")
+"""What episodes can be grouped by."""
+
+DRAWS = 2000
+MEDIANS = ("return", "length", "score_final", "score_best", "step_of_best", "no_op_share")
+_BLOCK = 2**22
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number and its 95 % interval.
+
+    Attributes:
+        value: the number itself; NaN where there is nothing to take it of.
+        low: lower end.
+        high: upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if np.isnan(self.value):
+            return "-"
+        ends = "" if np.isnan(self.low) else f" [{self.low:.3g}, {self.high:.3g}]"
+        return f"{self.value:.3g}{ends}"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is known of a group of episodes.
+
+    Attributes:
+        group: what they have in common; `all` for all of them.
+        episodes: how many there are.
+        ended: how many of them ended; the others were still running.
+        solved: share of the ended ones that reached their goal, where the environment says.
+        medians: of the columns in `MEDIANS` that there are.
+    """
+
+    group: str
+    episodes: int
+    ended: int
+    solved: Interval
+    medians: Mapping[str, Interval]
+
+
+def summarise(episodes: Episodes, by: str | None = None, *, seed: int = 0) -> list[Summary]:
+    """Counts, shares and medians of episodes, in one group or several, the largest group first.
+
+    Args:
+        episodes: with the columns of `measured` where those are wanted.
+        by: one of `GROUPS`, or any column of text or whole numbers. With `failure` an episode is
+            in the group of each of its failure modes, or in `none`.
+        seed: of the bootstrap.
+
+    Raises:
+        SpecError: when there is no such column.
+    """
+    columns = episodes.columns
+    groups = {"all": np.arange(len(episodes))} if by is None else _groups(episodes, by)
+    found = []
+    for name, rows in groups.items():
+        solved = columns["solved"][rows]
+        said = columns["complete"][rows] & (solved >= 0)
+        medians = {
+            key: interval(columns[key][rows], "median", seed=seed)
+            for key in MEDIANS
+            if key in columns
+        }
+        found.append(
+            Summary(
+                name,
+                len(rows),
+                int(columns["complete"][rows].sum()),
+                interval(solved[said] == 1, "mean", seed=seed),
+                medians,
+            )
+        )
+    return sorted(found, key=lambda summary: (-summary.episodes, summary.group))
+
+
+def interval(values: np.ndarray, what: str = "median", *, seed: int = 0) -> Interval:
+    """The median or mean of values, with a bootstrap interval.
+
+    Args:
+        values: `[n]`; NaN is left out.
+        what: `median` or `mean`.
+        seed: of the draws.
+    """
+    data = np.asarray(values, np.float64)
+    data = data[~np.isnan(data)]
+    if not len(data):
+        return Interval(np.nan, np.nan, np.nan)
+    centre = float(np.median(data) if what == "median" else data.mean())
+    if len(data) < 2:
+        return Interval(centre, np.nan, np.nan)
+    drawn = _drawn(data, what, np.random.default_rng(seed))
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Interval(centre, float(low), float(high))
+
+
+def _drawn(data: np.ndarray, what: str, random: np.random.Generator) -> np.ndarray:
+    """The statistic of `DRAWS` samples with repeats, in blocks, so that memory is bounded."""
+    size = max(1, _BLOCK // len(data))
+    found: list[np.ndarray] = []
+    for start in range(0, DRAWS, size):
+        rows = random.integers(0, len(data), (min(size, DRAWS - start), len(data)))
+        sample = data[rows]
+        found.append(np.median(sample, axis=1) if what == "median" else sample.mean(axis=1))
+    return np.concatenate(found)
+
+
+def _groups(episodes: Episodes, by: str) -> dict[str, np.ndarray]:
+    columns = episodes.columns
+    name = "failures" if by == "failure" else by
+    if name not in columns:
+        raise SpecError(
+            f"--by: expected one of {', '.join(GROUPS)} or another column, found {by!r}; there are "
+            f"{', '.join(columns)}"
+        )
+    if by == "failure":
+        return _by_failure(columns[name])
+    values = columns[name]
+    if values.dtype.kind == "f":
+        raise SpecError(f"--by: expected text or whole numbers, found the real numbers of {by!r}")
+    texts = np.array([*map(str, values.tolist()), None], object)[:-1]
+    return {text: np.flatnonzero(texts == text) for text in dict.fromkeys(texts)}
+
+
+def _by_failure(column: Sequence[str] | np.ndarray) -> dict[str, np.ndarray]:
+    rows: dict[str, list[int]] = {}
+    for row, text in enumerate(column):
+        for mode in text.split(",") if text else ("none",):
+            rows.setdefault(mode, []).append(row)
+    return {mode: np.asarray(found) for mode, found in rows.items()}
