@@ -23,9 +23,11 @@ from jaxarc_trace.commands_common import (
     open_run,
     selected,
 )
+from jaxarc_trace.commands_config import OVERRIDES, look_of
 from jaxarc_trace.errors import SpecError
 
 if TYPE_CHECKING:
+    from jaxarc_trace.config_sections import Render
     from jaxarc_trace.episode import Episode
     from jaxarc_trace.episodes import Episodes
 
@@ -36,6 +38,9 @@ _EPISODE = Annotated[
     str, typer.Argument(help="Index, -1 for the last, or an id: lane0003-ep000012.")
 ]
 _THEME = Annotated[str, typer.Option(help="default, colorblind, high_contrast or dark.")]
+_LOOK = Annotated[
+    str | None, typer.Option("--theme", help="Short for render.theme=..., of the same names.")
+]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -79,16 +84,18 @@ def show(
 
 def render(  # noqa: PLR0913 - one argument an option
     run: RUN,
+    overrides: OVERRIDES = None,
     *,
     best: BEST = None,
     worst: WORST = None,
     failed: FAILED = None,
     where: WHERE = None,
     formats: Annotated[
-        str, typer.Option("--format", help="svg, png, gif, apng, webp, mp4; several by comma.")
-    ] = "svg",
+        str | None,
+        typer.Option("--format", help="svg, png, gif, apng, webp, mp4; several by comma."),
+    ] = None,
     kinds: Annotated[str, typer.Option("--kind", help="summary, step.")] = "summary,step",
-    theme: _THEME = "default",
+    theme: _LOOK = None,
     out: Annotated[Path | None, typer.Option(help="Folder; default: `renders` in RUN.")] = None,
     first: Annotated[
         list[str] | None, typer.Option(help="Draw this episode first; repeat for several.")
@@ -101,7 +108,8 @@ def render(  # noqa: PLR0913 - one argument an option
     """Draw episodes into files; what is there already is not drawn again.
 
     Without --best, --worst and --failed all of them, else those that any of the three chooses.
-    The exit code is 1 when some could not be drawn.
+    The look is the one that the run was made with, unless KEY=VALUE says otherwise, for instance
+    render=colorblind. The exit code is 1 when some could not be drawn.
     """
     from jaxarc_trace.render.bar import bar
     from jaxarc_trace.render.queue import render_all
@@ -109,16 +117,17 @@ def render(  # noqa: PLR0913 - one argument an option
     episodes = selected(open_run(run), where)
     picked = chosen(episodes, best=best, worst=worst, failed=failed)
     folder = _renders(run) if out is None else out
+    look = _look(run, overrides, theme)
     errors = Console(stderr=True)
     try:
         with bar(errors) as progress:
             done = render_all(
                 picked,
                 folder,
-                workers=workers,
-                formats=_words(formats),
+                workers=look.workers if workers is None else workers,
+                formats=look.formats if formats is None else _words(formats),
                 kinds=_words(kinds),
-                theme=theme,
+                theme=look.as_theme() if theme is None else theme,
                 first=[number_of(word) for word in first or ()],
                 progress=progress,
             )
@@ -132,16 +141,19 @@ def render(  # noqa: PLR0913 - one argument an option
 
 def report(
     run: RUN,
+    overrides: OVERRIDES = None,
     *,
     where: WHERE = None,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("report.html"),
-    theme: _THEME = "default",
+    theme: _LOOK = None,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
     """Write episodes into one HTML file that needs no network."""
     from jaxarc_trace.render import report as write_report
 
-    done = write_report(selected(open_run(run), where), out, theme=theme)
+    look = _look(run, overrides, theme)
+    found = selected(open_run(run), where)
+    done = write_report(found, out, theme=look.as_theme() if theme is None else theme)
     typer.echo(f"{done.path}: {done.episodes} episodes, {done.size / 1e6:.1f} MB")
 
 
@@ -168,6 +180,17 @@ def _is_trace(path: Path) -> bool:
     from jaxarc_trace.store_format import COMMIT
 
     return (path / COMMIT).is_file()
+
+
+def _look(run: Path, overrides: list[str] | None, theme: str | None) -> "Render":
+    """The look that the run, and the words behind it, ask for; a theme is asked for once."""
+    words = overrides or []
+    if theme is not None and words:
+        raise SpecError(
+            f"expected --theme or KEY=VALUE, found --theme {theme} and {' '.join(words)}; write "
+            f"render.theme={theme} instead of --theme"
+        )
+    return look_of(run, words)
 
 
 def _renders(run: Path) -> Path:

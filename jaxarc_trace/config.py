@@ -8,6 +8,7 @@ program of one's own.
 """
 
 from jaxarc_trace.config_compose import compose, from_hydra, from_yaml, register, to_yaml
+from jaxarc_trace.config_run import begin_run, draw
 from jaxarc_trace.config_sections import Capture, Keep, Publish, Render, Storage, TraceConfig
 
 __all__ = [
@@ -17,7 +18,9 @@ __all__ = [
     "Render",
     "Storage",
     "TraceConfig",
+    "begin_run",
     "compose",
+    "draw",
     "from_hydra",
     "from_yaml",
     "register",

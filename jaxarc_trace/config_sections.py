@@ -130,6 +130,13 @@ class Render:
         None, "Processes that draw; null: by the amount of work; 1: none beside this.", least=1
     )
 
+    def as_theme(self) -> "Theme":
+        """The theme, with the values that are given beside it."""
+        from jaxarc_trace.render.theme import theme
+
+        chosen = {"digits": self.digits, "cell_size": self.cell_size}
+        return theme(self.theme, **{k: v for k, v in chosen.items() if v is not None})
+
 
 @dataclass(frozen=True)
 class Publish:
@@ -208,10 +215,7 @@ class TraceConfig:
 
     def theme(self) -> "Theme":
         """How pictures look."""
-        from jaxarc_trace.render.theme import theme
-
-        chosen = {"digits": self.render.digits, "cell_size": self.render.cell_size}
-        return theme(self.render.theme, **{k: v for k, v in chosen.items() if v is not None})
+        return self.render.as_theme()
 
 
 _SECTIONS: dict[str, type] = {

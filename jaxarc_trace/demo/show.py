@@ -16,7 +16,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from jaxarc_trace.demo.run import Demo, Played, kept_by, plural
+from jaxarc_trace.analysis import role
+from jaxarc_trace.config_run import kept_by
+from jaxarc_trace.demo.run import Demo, Played, plural
 from jaxarc_trace.demo.tasks import DEMO_TASKS
 
 __all__ = ["episode_table", "show_played", "stages"]
@@ -59,13 +61,18 @@ def _line(console: Console, name: str) -> Iterator[None]:
 def show_played(console: Console, demo: Demo, played: Played, seconds: float) -> None:
     """Prints what was kept, where the pictures are and what to type next."""
     console.print()
+    if played.folder is None or played.trace is None:
+        text = f"With level=off nothing is recorded or written. It took {seconds:.0f} s in all."
+        console.print(Text(text), soft_wrap=True)
+        return
     console.print(episode_table(played.episodes, played.kept, titles=console.width >= _WIDE))
     words = [_counts(played), f"It took {seconds:.0f} s in all."]
     if played.folder != demo.out:
         words.append(f"{demo.out} holds something already, so this is in {_short(played.folder)}.")
     console.print(Text(" ".join(words)), soft_wrap=True)
-    summaries = [file for file in played.pictures if file.name == "summary.svg"]
-    console.print(_next_steps(played, summaries), soft_wrap=True)
+    summaries = [file for file in played.pictures if file.stem == "summary"]
+    folder, trace = _short(played.folder), _short(played.trace)
+    console.print(_next_steps(played, folder, trace, summaries), soft_wrap=True)
 
 
 def episode_table(episodes: Any, positions: tuple[int, ...], *, titles: bool = True) -> Table:
@@ -102,13 +109,14 @@ def episode_table(episodes: Any, positions: tuple[int, ...], *, titles: bool = T
 
 def _cells(episodes: Any, position: int) -> list[Text]:
     row = {name: column[position] for name, column in episodes.columns.items()}
+    task = row["task"] if "task" in row else _task(episodes, position)
     outcome = row["outcome"]
     if outcome == "failed":
         outcome = "out of steps" if row["truncated"] else "submitted wrong"
     # Names come from files, so they are text and never markup.
     return [
-        Text(row["task"]),
-        Text(DEMO_TASKS.get(row["task"], "")),
+        Text(task),
+        Text(DEMO_TASKS.get(task, "")),
         Text(str(row["length"])),
         Text(f"{row['return']:.2f}"),
         Text(f"{row['similarity_final']:.3f}"),
@@ -116,6 +124,14 @@ def _cells(episodes: Any, position: int) -> list[Text]:
         Text(outcome, style=_STYLES.get(row["outcome"], "")),
         Text(", ".join(kept_by(episodes, position))),
     ]
+
+
+def _task(episodes: Any, position: int) -> str:
+    """The task at level full, where it is a leaf of the state like any other, and no column."""
+    episode = episodes[position]
+    index = role(episode, "task")
+    names = episode.environment["task_ids"]
+    return "" if index is None else str(names[int(index[-1])])
 
 
 def _counts(played: Played) -> str:
@@ -129,9 +145,8 @@ def _counts(played: Played) -> str:
     )
 
 
-def _next_steps(played: Played, summaries: list[Path]) -> Text:
+def _next_steps(played: Played, folder: str, trace: str, summaries: list[Path]) -> Text:
     """Where things are and what to type, as text that can be copied."""
-    trace = _short(played.trace)
     lines = Text(f"\nTrace      {trace}\n")
     for number, file in enumerate(summaries):
         lines.append(f"{'Pictures' if number == 0 else '':10} {_short(file)}\n")
@@ -143,7 +158,7 @@ def _next_steps(played: Played, summaries: list[Path]) -> Text:
         f"import jaxarc_trace as jt; episode = jt.load({json.dumps(trace)})[{first}]; "
         'print(episode); jt.render.summary(episode).save_svg("summary.svg")'
     )
-    folder = shlex.quote(_short(played.folder))
+    folder = shlex.quote(folder)
     lines.append(
         "\nType next, to look at an episode here, to draw more, to browse all:\n", style="bold"
     )

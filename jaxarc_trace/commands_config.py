@@ -1,0 +1,226 @@
+"""The commands `config show`, `check`, `groups` and `explain`, and what others share of them."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from jaxarc_trace.commands_common import JSON, TRACEBACK, say, show_json, show_table, table
+from jaxarc_trace.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jaxarc_trace.config_fields import Knob
+    from jaxarc_trace.config_sections import Render, TraceConfig
+
+__all__ = ["FILE", "OVERRIDES", "add_commands", "completions", "look_of", "settings"]
+
+
+def completions(incomplete: str) -> Iterator[str]:
+    """What a shell offers for the beginning of an override: groups, settings, and their values."""
+    from jaxarc_trace.config_fields import knobs
+    from jaxarc_trace.config_groups import GROUPS
+    from jaxarc_trace.config_sections import TraceConfig
+
+    values: dict[str, tuple[str, ...]] = {group: tuple(names) for group, names in GROUPS.items()}
+    for each in knobs(TraceConfig):
+        values[each.key] = each.choices or (("true", "false") if each.kind is bool else ())
+    key, equals, _ = incomplete.partition("=")
+    offers = [f"{key}={value}" for value in values.get(key, ())] if equals else values
+    for offer in offers:
+        if offer.startswith(incomplete):
+            yield offer if equals else f"{offer}="
+
+
+def _completed(incomplete: str) -> Iterator[str]:
+    """The completions in the form that the shell at hand wants."""
+    asked = os.environ.get("COMP_WORDS", "").split()[: int(os.environ.get("COMP_CWORD", "0")) + 1]
+    # Bash ends a word at =, and so completes the value alone.
+    for before, value in ((asked[:-1], ""), (asked[:-2], asked[-1:])):
+        if asked[len(before) : len(before) + 1] == ["="] and before:
+            for offer in completions(f"{before[-1]}={''.join(value)}"):
+                yield offer.partition("=")[2]
+            return
+    yield from completions(incomplete)
+
+
+OVERRIDES = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="Settings: level=full, storage=research, capture.max_steps=64, ... "
+        "See: jaxarc-trace config groups",
+        autocompletion=_completed,
+        show_default=False,
+    ),
+]
+FILE = Annotated[
+    Path | None,
+    typer.Option("--config", help="A YAML file of settings to start from.", show_default=False),
+]
+
+_app = typer.Typer(name="config", no_args_is_help=True, help="Look at settings and check them.")
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Adds the commands to the command line."""
+    for name, command, example in (
+        ("show", show, "jaxarc-trace config show level=full storage=research"),
+        ("check", check, "jaxarc-trace config check my.yaml render=colorblind"),
+        ("groups", groups, "jaxarc-trace config groups"),
+        ("explain", explain, "jaxarc-trace config explain storage.policy"),
+    ):
+        _app.command(name, epilog=f"Example: {example}")(command)
+    app.add_typer(_app, name="config")
+
+
+def show(
+    overrides: OVERRIDES = None,
+    *,
+    config: FILE = None,
+    as_json: JSON = False,
+    traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
+) -> None:
+    """Print all settings as YAML, with those given; a file of it is for --config."""
+    from jaxarc_trace.config_compose import to_yaml
+
+    found = settings(config, overrides or [])
+    if as_json:
+        show_json({"trace": asdict(found)})
+    else:
+        typer.echo(to_yaml(found), nl=False)
+
+
+def check(
+    file: Annotated[Path, typer.Argument(help="A YAML file with a node `trace`.")],
+    overrides: OVERRIDES = None,
+    *,
+    traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
+) -> None:
+    """Say everything that is wrong with a file of settings; exit code 2 if anything is."""
+    from jaxarc_trace.config_fields import knobs
+    from jaxarc_trace.config_groups import flat
+    from jaxarc_trace.config_sections import TraceConfig, as_mapping
+
+    found = dict(flat(as_mapping(settings(file, overrides or []))))
+    changed = [
+        f"{each.key}={_word(found[each.key])}"
+        for each in knobs(TraceConfig)
+        if found[each.key] != _listed(each.default)
+    ]
+    say(f"{file}: ", ("fine", "green"), f"; {len(changed)} of {len(found)} are not the default.")
+    for line in changed:
+        say(f"  {line}")
+
+
+def groups(
+    *,
+    traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
+) -> None:
+    """List the groups, what there is to choose in each, and what each choice sets."""
+    from jaxarc_trace.config_groups import GROUPS
+
+    for group in GROUPS:
+        _show_group(group)
+
+
+def explain(
+    key: Annotated[str, typer.Argument(help="A setting or a group.", autocompletion=completions)],
+    *,
+    traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
+) -> None:
+    """Say what a setting does, what it may be, its default, and which groups set it."""
+    from jaxarc_trace.config_fields import knobs, unknown
+    from jaxarc_trace.config_groups import GROUPS
+    from jaxarc_trace.config_sections import TraceConfig
+
+    word = key.rstrip("=").removeprefix("trace.")
+    if word in GROUPS:
+        _show_group(word)
+        return
+    every = list(knobs(TraceConfig))
+    found = [each for each in every if each.key == word or each.key.startswith(f"{word}.")]
+    if not found:
+        problem = unknown(word, [*GROUPS, *(each.key for each in every)])
+        raise ConfigError(str(problem), (problem,))
+    for each in found:
+        _show_setting(each)
+
+
+def settings(file: Path | None, overrides: list[str]) -> "TraceConfig":
+    """The settings of a file, or the defaults, with some of them changed.
+
+    Raises:
+        ConfigError: with all that is wrong.
+    """
+    from jaxarc_trace.config_compose import compose, from_yaml
+
+    base = None if file is None else from_yaml(file)
+    return compose(overrides, base) if overrides or base is None else base
+
+
+def look_of(run: Path, overrides: list[str]) -> "Render":
+    """How pictures of a run shall look: as its own settings say, with some of them changed.
+
+    Raises:
+        ConfigError: when something else than `render` shall be changed, or something is wrong.
+    """
+    from jaxarc_trace.config_compose import compose, from_yaml
+    from jaxarc_trace.config_fields import Problem
+    from jaxarc_trace.config_run import CONFIG
+    from jaxarc_trace.config_sections import TraceConfig, raise_all
+
+    file = run / CONFIG
+    base = from_yaml(file) if file.is_file() else TraceConfig()
+    other = [word for word in overrides if not _of_render(word)]
+    text = "expected settings of render, for the run is recorded already; leave it out"
+    raise_all([Problem(word, text) for word in other])
+    return (compose(overrides, base) if overrides else base).render
+
+
+def _of_render(word: str) -> bool:
+    return word.removeprefix("trace.").startswith(("render=", "render."))
+
+
+def _show_setting(each: "Knob") -> None:
+    from jaxarc_trace.config_groups import GROUPS, choice
+
+    say((each.key, "bold"))
+    say(f"  {each.help}")
+    say(f"  Allowed: {each.allowed}. Default: {_word(each.default)}.")
+    for group, names in GROUPS.items():
+        sets = {name: choice(group, name).values for name in names}
+        if each.key in sets[names[0]]:
+            words = ", ".join(f"{_word(sets[name][each.key])} by {name}" for name in names)
+            say(f"  Set by the group {group}: {words}.")
+
+
+def _show_group(group: str) -> None:
+    from jaxarc_trace.config_groups import GROUPS, choice
+
+    made = table(group, "what it is for", "what it sets")
+    for name in GROUPS[group]:
+        found = choice(group, name)
+        sets = ", ".join(f"{key}={_word(value)}" for key, value in found.values.items())
+        made.add_row(Text(name), Text(found.about), Text(sets))
+    show_table(made)
+    Console().print()
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _word(value: Any) -> str:
+    """A value as an override writes it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(str, value))}]"
+    return str(value) if value != "" else "''"
