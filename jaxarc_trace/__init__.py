@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from jaxarc_trace.merge import merge
     from jaxarc_trace.probe import GenericProbe, Outcome, Probe
     from jaxarc_trace.recording import Recording
-    from jaxarc_trace.replay import Replay, replay
+    from jaxarc_trace.replay import replay
+    from jaxarc_trace.replay_report import Replay
     from jaxarc_trace.rollout import RolloutState, rollout
     from jaxarc_trace.run import Run
     from jaxarc_trace.shard import partition_specs
@@ -63,7 +64,7 @@ _LAZY = {
     "Probe": "probe",
     "Recording": "recording",
     "RenderError": "errors",
-    "Replay": "replay",
+    "Replay": "replay_report",
     "RolloutState": "rollout",
     "Run": "run",
     "SchemaError": "errors",

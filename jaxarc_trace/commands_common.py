@@ -63,7 +63,12 @@ def open_run(path: Path) -> "Episodes":
     from jaxarc_trace.catalog import episodes_at
 
     with warned():
-        return episodes_at(path)
+        found = episodes_at(path)
+    if any(source.spec.get("record") == "actions" for source in found.sources):
+        from jaxarc_trace.recreate import with_states
+
+        return with_states(found)
+    return found
 
 
 def selected(episodes: "Episodes", where: str | None) -> "Episodes":

@@ -33,6 +33,7 @@ class Episodes(Sequence[Episode]):
         sources: where they come from.
         positions: int64 `[N]`, position of each in the sources laid one after the other.
         added: columns beside those that are stored, one value for each episode of the sources.
+        shown: what is made of an episode when it is read; default itself.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class Episodes(Sequence[Episode]):
         sources: Sequence[Source],
         positions: np.ndarray,
         added: Mapping[str, np.ndarray] | None = None,
+        shown: Callable[[Episode], Episode] | None = None,
     ) -> None:
         self.sources = tuple(sources)
         self.positions = positions
         self.added = added or {}
+        self.shown = shown
 
     @classmethod
     def of(cls, recording: Recording, metadata: Mapping[str, Any] | None = None) -> "Episodes":
@@ -82,7 +85,7 @@ class Episodes(Sequence[Episode]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"expected an episode of {len(self)}, found index {index}")
         source, row = self.locate(index)
-        return decode(
+        episode = decode(
             source.schema,
             source.packed(row),
             {name: column[row] for name, column in source.columns.items()},
@@ -90,6 +93,7 @@ class Episodes(Sequence[Episode]):
             environment=source.environment,
             metadata=source.metadata,
         )
+        return episode if self.shown is None else self.shown(episode)
 
     def __iter__(self) -> Iterator[Episode]:
         return (self[index] for index in range(len(self)))
@@ -139,7 +143,11 @@ class Episodes(Sequence[Episode]):
                     f"column {name!r}: expected a value for each of the {total} episodes of the "
                     f"sources, found {len(column)}; add it before choosing some of them"
                 )
-        return Episodes(self.sources, self.positions, {**self.added, **added})
+        return Episodes(self.sources, self.positions, {**self.added, **added}, self.shown)
+
+    def shown_as(self, function: Callable[[Episode], Episode]) -> "Episodes":
+        """The same episodes, each put through a function when it is read."""
+        return Episodes(self.sources, self.positions, self.added, function)
 
     @functools.cached_property
     def table(self) -> "pl.DataFrame":
@@ -295,7 +303,8 @@ class Episodes(Sequence[Episode]):
         return importlib.import_module("jaxarc_trace.render.notebook").table(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"sources": self.sources, "positions": self.positions, "added": self.added}
+        names = ("sources", "positions", "added", "shown")
+        return {name: getattr(self, name) for name in names}
 
     @functools.cached_property
     def _starts(self) -> np.ndarray:
@@ -303,7 +312,7 @@ class Episodes(Sequence[Episode]):
         return np.cumsum([0, *(len(source) for source in self.sources)])[:-1]
 
     def _view(self, positions: np.ndarray) -> "Episodes":
-        return Episodes(self.sources, positions, self.added)
+        return Episodes(self.sources, positions, self.added, self.shown)
 
     def _complete(self) -> "Episodes":
         return self.take(np.flatnonzero(self._column("complete")))

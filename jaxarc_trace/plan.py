@@ -19,6 +19,7 @@ from jaxarc_trace.schema import RecordSchema, Section
 from jaxarc_trace.spec import TraceSpec
 
 __all__ = [
+    "START",
     "Plan",
     "constant_fields",
     "pack_constants",
@@ -29,6 +30,9 @@ __all__ = [
     "record_words",
     "state_fields",
 ]
+
+START = "start."
+"""Prefix of the constants that hold an episode's first state, where only actions are recorded."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def plan_for(
     outcome: Outcome = jax.eval_shape(lambda r, a: _arrays(probe.outcome(r, a)), result, action)
     lanes = _lanes(outcome)
     rank = 0 if lanes is None else 1
-    described = jax.eval_shape(lambda s: _described(spec, probe, s), state)
+    described = jax.eval_shape(lambda s: _described(spec, probe, s, rank), state)
     steps = jax.eval_shape(lambda a, r: _step_fields(probe, a, r, rank), action, result)
     steps = _without_lanes("action and outcome", steps, lanes)
     constants, states, metrics, success = described
@@ -82,6 +86,7 @@ def plan_for(
             "changes within an episode belongs in the state alone, any other in the constants"
         )
     encodings: Mapping[str, Encoding] = {} if spec.level == "full" else probe.encodings
+    encodings = {**encodings, **{f"{START}{name}": e for name, e in encodings.items()}}
     nothing = not spec.records_steps
     schema = RecordSchema(
         constant=Section.of(_without_lanes("constants", constants, lanes), encodings),
@@ -100,7 +105,7 @@ def pack_constants(plan: Plan, probe: Probe, state: Any, rank: int) -> jax.Array
 
 def pack_state(plan: Plan, probe: Probe, state: Any, rank: int) -> jax.Array:
     """A state, uint8 `[*lanes, state bytes]`."""
-    fields = state_fields(plan.spec, probe, state)
+    fields = state_fields(plan.spec, probe, state, rank)
     return pack_fields(plan.schema.state, fields, jax.tree.leaves(state)[0].shape[:rank])
 
 
@@ -113,7 +118,7 @@ def pack_step(
         return [], outcome
     fields = _step_fields(probe, action, result, rank)
     fields["digest"] = digest(probe.carried(state), rank)
-    parts = plan.schema.state.pack_words(state_fields(plan.spec, probe, state))
+    parts = plan.schema.state.pack_words(state_fields(plan.spec, probe, state, rank))
     parts += plan.schema.step.pack_words(fields)
     return parts, outcome
 
@@ -138,21 +143,36 @@ def pack_fields(
 
 
 def constant_fields(spec: TraceSpec, probe: Probe, state: Any) -> dict[str, jax.Array]:
-    """What is constant in an episode, by name, each `[*lanes, ...]`; level full has none."""
-    return {} if spec.level == "full" else plain_leaves(probe.constants(state))
+    """What is constant in an episode, by name, each `[*lanes, ...]`; level full has none.
+
+    Where only actions are recorded, the state that it begins with is among them.
+    """
+    fields = {} if spec.level == "full" else plain_leaves(probe.constants(state))
+    if spec.record == "actions":
+        fields |= {f"{START}{name}": v for name, v in _frame(spec, probe, state).items()}
+    return fields
 
 
-def state_fields(spec: TraceSpec, probe: Probe, state: Any) -> dict[str, jax.Array]:
-    """What is kept of a state, by name, each `[*lanes, ...]`; at level full every leaf."""
+def state_fields(spec: TraceSpec, probe: Probe, state: Any, rank: int) -> dict[str, jax.Array]:
+    """What is kept of a state, by name, each `[*lanes, ...]`; at level full every leaf.
+
+    Where only actions are recorded it is the digest alone, `rank` being the number of lane axes.
+    """
+    if spec.record == "actions":
+        return {"digest": digest(probe.carried(state), rank)}
+    return _frame(spec, probe, state)
+
+
+def _frame(spec: TraceSpec, probe: Probe, state: Any) -> dict[str, jax.Array]:
     full = spec.level == "full"
     return named_leaves(state, root="state") if full else plain_leaves(probe.state(state))
 
 
-def _described(spec: TraceSpec, probe: Probe, state: Any) -> tuple[Any, Any, Any, Any]:
+def _described(spec: TraceSpec, probe: Probe, state: Any, rank: int) -> tuple[Any, Any, Any, Any]:
     flags = jnp.zeros((), jnp.bool_)
     return (
         constant_fields(spec, probe, state),
-        state_fields(spec, probe, state),
+        state_fields(spec, probe, state, rank),
         dict(probe.metrics(state)),
         probe.success(state, flags),
     )

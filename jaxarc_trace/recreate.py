@@ -1,14 +1,16 @@
 """The environment of a recording, from what the recording says of it, for the command line."""
 
+import functools
 import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.errors import SpecError
 
-__all__ = ["environment_of"]
+__all__ = ["environment_of", "with_states"]
 
 _ACTIONS = {
     frozenset({"operation", "row", "col"}): "point",
@@ -38,6 +40,22 @@ def environment_of(described: Mapping[str, Any], actions: Sequence[str], given: 
             "the environment with --env module:name (it, or a function that makes it)"
         )
     return _jaxarc(described, frozenset(actions))
+
+
+def with_states(episodes: Episodes) -> Episodes:
+    """Episodes of which only actions were recorded, so that their states are rebuilt when read.
+
+    Where the environment cannot be made from what the recording says, they stay as they are.
+    """
+    fields = episodes.sources[0].schema.step.fields
+    actions = [f.name.removeprefix("action.") for f in fields if f.name.startswith("action.")]
+    try:
+        env = environment_of(episodes.environment, actions, None)
+    except SpecError:
+        return episodes
+    from jaxarc_trace.replay import with_frames
+
+    return episodes.shown_as(functools.partial(with_frames, env=env))
 
 
 def _imported(given: str) -> Any:

@@ -6,7 +6,7 @@ every leaf of every state.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from jaxarc_trace.divergence import Divergence, Summary, first_divergence
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.errors import SpecError, StoreError
+from jaxarc_trace.plan import START
 from jaxarc_trace.probe import Probe
 from jaxarc_trace.replay_parts import (
     Restored,
@@ -24,84 +25,15 @@ from jaxarc_trace.replay_parts import (
     restored,
     stepwise,
 )
+from jaxarc_trace.replay_report import Replay, Verdict
 from jaxarc_trace.simulate import Simulated, Simulator, simulator
 
-__all__ = ["Replay", "replay", "replays"]
+__all__ = ["Replay", "actions_only", "replay", "replays", "with_frames"]
 
-Verdict = Literal["exact", "close", "diverged", "unknown"]
 Mode = Literal["auto", "chain", "step"]
 TOLERANCE = 1e-5
 BATCH_BYTES = 2**27
 MOST_AT_ONCE = 64
-
-
-@dataclass(frozen=True)
-class Replay:
-    """What re-simulating one episode showed.
-
-    Attributes:
-        id: the episode's id.
-        verdict: `exact`: every recorded value came out again, bit for bit. `close`: each step,
-            taken from its own recorded state, came out within `tolerance`. `diverged`: see
-            `first`. `unknown`: it could not be re-simulated, see `notes`.
-        mode: `chain`, all steps one after the other from the first state, or `step`, each from
-            its own recorded state.
-        steps: transitions that were re-simulated.
-        verified: transitions before the first divergence; all of them if there is none.
-        first: the first divergence, or None.
-        tolerance: what real numbers may differ by, times `max(1, |value|)`; 0 for bits.
-        largest: largest such difference of each leaf that differs at all, by name.
-        drift: in mode `step`, the same of the chain from the first state, for comparison.
-        digests: whether the digest of each kept record was recomputed and compared.
-        notes: what limits the answer: dropped steps, other configuration, leaves not recorded.
-        episode: the episode with every leaf of every state as it came out, and with the added
-            fields in `extras`; None where nothing was re-simulated or it was not asked for.
-    """
-
-    id: str
-    verdict: Verdict
-    mode: Literal["chain", "step"] = "chain"
-    steps: int = 0
-    verified: int = 0
-    first: Divergence | None = None
-    tolerance: float = 0.0
-    largest: Mapping[str, float] | None = None
-    drift: Mapping[str, float] | None = None
-    digests: bool = False
-    notes: tuple[str, ...] = ()
-    episode: Episode | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the recording was confirmed."""
-        return self.verdict in ("exact", "close")
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything but the episode, as plain JSON."""
-        found = {
-            name: getattr(self, name)
-            for name in "id verdict mode steps verified tolerance digests".split()
-        }
-        first = None
-        if self.first is not None:
-            leaves = [{**leaf.__dict__, "where": list(leaf.where)} for leaf in self.first.leaves]
-            leaves = [{k: _finite(v) for k, v in leaf.items()} for leaf in leaves]
-            first = {"step": self.first.step, "cause": self.first.cause, "leaves": leaves}
-        sizes = {
-            name: None if value is None else {k: _finite(v) for k, v in value.items()}
-            for name, value in (("largest", self.largest), ("drift", self.drift))
-        }
-        return {**found, "first": first, **sizes, "notes": list(self.notes)}
-
-    def __str__(self) -> str:
-        how = {
-            "exact": f"exact, {self.steps} steps",
-            "close": f"each of {self.steps} steps within {self.tolerance:g}",
-            "diverged": f"diverged after {self.verified} of {self.steps} steps: {self.first}",
-            "unknown": "not re-simulated",
-        }[self.verdict]
-        notes = "".join(f"; {note}" for note in self.notes)
-        return f"{self.id}: {how}{notes}"
 
 
 @overload
@@ -178,6 +110,28 @@ def replays(  # noqa: PLR0913 - one argument a choice
         yield from reports if states or probes else (replace(r, episode=None) for r in reports)
 
 
+def with_frames(episode: Episode, env: Any, **options: Any) -> Episode:
+    """An episode of which only actions were recorded, with its states; any other as it is.
+
+    Args:
+        episode: the episode.
+        env: as for `replay`.
+        options: `probe`, `env_params`, `state` and `action` of `replays`.
+
+    Raises:
+        StoreError: when it does not come out as its digests say.
+    """
+    if not actions_only(episode):
+        return episode
+    report = replay(episode, env, mode="chain", **options)
+    if report.verdict != "exact" or report.episode is None:
+        raise StoreError(
+            f"{report}: expected the states that its digests tell of; give the environment that it "
+            "was recorded in, with the same tasks, configuration and versions"
+        )
+    return report.episode
+
+
 def _readable(episodes: Iterable[Episode]) -> Iterator[Episode | Replay]:
     """Each episode, or what keeps it from being read."""
     index = -1
@@ -209,6 +163,8 @@ def _groups(
             held = []
         if isinstance(found, Replay):
             yield found
+        elif found.dropped and actions_only(found):
+            yield Replay(found.id, "unknown", notes=(_no_beginning(found),))
         elif len(found) == 0:
             yield Replay(found.id, "unknown", notes=(_nothing_kept(found),))
         else:
@@ -233,6 +189,18 @@ def _layout(episode: Episode) -> tuple[Any, ...]:
     return tuple(
         sorted((name, str(value.dtype), value.shape[index != 2 :]) for name, value in part.items())
         for index, part in enumerate(parts)
+    )
+
+
+def actions_only(episode: Episode) -> bool:
+    """Whether nothing but the first state, the actions and digests were recorded."""
+    return any(name.startswith(START) for name in episode.constants)
+
+
+def _no_beginning(episode: Episode) -> str:
+    return (
+        f"only actions were recorded, and its first {episode.dropped} are lost, so no state of it "
+        "can be rebuilt; record with a larger max_steps"
     )
 
 
@@ -364,7 +332,3 @@ def _cause(episode: Episode, run: Simulated, first: Divergence) -> str:
     ):
         return "its digest is that of the state found now, so the recorded values were changed"
     return ""
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value

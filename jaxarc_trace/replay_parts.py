@@ -8,10 +8,10 @@ import numpy as np
 
 from jaxarc_trace.divergence import Check
 from jaxarc_trace.episode import Episode
+from jaxarc_trace.plan import START
 from jaxarc_trace.simulate import Named, Simulated, Simulator
 
 __all__ = [
-    "START",
     "Restored",
     "assumed",
     "checks",
@@ -21,8 +21,6 @@ __all__ = [
     "stepwise",
 ]
 
-START = "start."
-"""Prefix of the constants that hold the first state, where only actions were recorded."""
 _STEP_BATCH = 256
 _FACTS = ("name", "version", "task_ids", "max_episode_steps", "config")
 
@@ -88,7 +86,8 @@ def _first_fields(episode: Episode) -> dict[str, np.ndarray]:
 
 def _constants(episode: Episode) -> dict[str, np.ndarray]:
     """What does not change; with level=full it lies among the states."""
-    return dict(episode.constants) or {n: v[0] for n, v in episode.states.items()}
+    held = {n.removeprefix(START): v for n, v in episode.constants.items()}
+    return held or {n: v[0] for n, v in episode.states.items()}
 
 
 def _stacked(values: Sequence[Named]) -> dict[str, np.ndarray]:

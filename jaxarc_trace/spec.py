@@ -12,6 +12,7 @@ __all__ = ["Level", "Policy", "TraceSpec"]
 
 Level = Literal["off", "minimal", "standard", "verbose", "full"]
 Layout = Literal["auto", "batch", "lane"]
+Record = Literal["frames", "actions"]
 Score = Callable[[Any], Any]
 
 POLICIES = ("last", "first", "best", "worst", "random", "failed")
@@ -56,6 +57,10 @@ class TraceSpec:
             which also works under a `vmap` of the caller's. Default `auto`: `batch` where a lane
             axis is seen.
         seed: seed of the `random` policy.
+        record: `frames` keeps the state before each action. `actions` keeps the state that an
+            episode begins with, and of each step only the action, what came of it and a digest of
+            the state; `load(path, env=...)` steps the environment again to get the frames back,
+            so it is for environments that give the same bits again.
 
     Raises:
         SpecError: on arguments that contradict each other, with what to change.
@@ -71,12 +76,19 @@ class TraceSpec:
     recent: int | None = None
     layout: Layout = "auto"
     seed: int = 0
+    record: Record = "frames"
 
     def __post_init__(self) -> None:
         """Checks every argument and stores `keep` in its canonical, hashable form."""
         set_field = object.__setattr__
         _choose("level", self.level, get_args(Level))
         _choose("layout", self.layout, get_args(Layout))
+        _choose("record", self.record, get_args(Record))
+        if self.record == "actions" and self.level == "minimal":
+            raise SpecError(
+                "level='minimal' keeps no step, so there is no action to record; leave record out, "
+                "or use level='standard'"
+            )
         set_field(self, "seed", _whole("seed", self.seed))
         set_field(self, "max_steps", _whole("max_steps", self.max_steps, least=1))
         for name in ("capacity", "lanes", "recent"):
@@ -198,6 +210,7 @@ class TraceSpec:
             "recent": self.recent,
             "layout": self.layout,
             "seed": self.seed,
+            "record": self.record,
         }
 
 

@@ -1,5 +1,6 @@
 """Saving and loading traces. `docs/format.md` says what the files hold, byte for byte."""
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -64,13 +65,17 @@ def save(
     return target
 
 
-def load(path: PathLike | Sequence[PathLike]) -> Episodes:
+def load(path: PathLike | Sequence[PathLike], *, env: Any = None, **options: Any) -> Episodes:
     """Opens one stored trace or several: reads their index, no episode.
 
     Of several, an episode that was saved more than once is there once; see `Episodes.join`.
 
     Args:
         path: what `save` returned, or a list of such.
+        env: the environment, for episodes of which only actions were recorded
+            (`TraceSpec(record="actions")`): their states are rebuilt when they are read, and
+            checked by their digests.
+        options: `probe`, `env_params`, `state` and `action`, as for `replay`.
 
     Raises:
         NotATraceError: when nothing was committed there.
@@ -79,7 +84,12 @@ def load(path: PathLike | Sequence[PathLike]) -> Episodes:
             when it is read.)
     """
     paths = [path] if isinstance(path, str | os.PathLike) else list(path)
-    return Episodes.join([open_store(local_path(entry)) for entry in paths])
+    episodes = Episodes.join([open_store(local_path(entry)) for entry in paths])
+    if env is None:
+        return episodes
+    from jaxarc_trace.replay import with_frames
+
+    return episodes.shown_as(functools.partial(with_frames, env=env, **options))
 
 
 def verify(path: PathLike) -> Verification:

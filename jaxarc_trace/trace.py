@@ -230,7 +230,7 @@ def _filed(trace: Trace, probe: Probe, mask: jax.Array, stats: Stats, state: Any
     """`recent` with the final state and the summary of the lanes in `mask`."""
     section = trace.plan.schema.state
     lead = stats.length.shape
-    fields = state_fields(trace.plan.spec, probe, state)
+    fields = state_fields(trace.plan.spec, probe, state, 1)
     end_step = jnp.broadcast_to(trace.cursor - 1, lead)
 
     def pack(values: Any) -> Any:
