@@ -1,17 +1,21 @@
 """Curves, bars and axes over the steps of an episode, as SVG text."""
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
-from jaxarc_trace.render.marks import brief, line, num, path, text
+from jaxarc_trace.render.marks import ROUND, brief, line, num, path, text
 from jaxarc_trace.render.text import number
 from jaxarc_trace.render.theme import Theme
 
 __all__ = [
     "Axes",
+    "Spark",
     "bars",
     "curve",
     "decimals",
@@ -114,7 +118,7 @@ def curve(
         stroke=colour,
         thickness=thickness,
         dash=dash,
-        more='stroke-linejoin="round" stroke-linecap="round"',
+        more=ROUND,
     )
 
 
@@ -123,28 +127,41 @@ def curve(
 def _line_through(known: tuple[bool, ...], across: tuple[int, ...], down: tuple[int, ...]) -> str:
     """Path data through the points that are known; coordinates are tenths of a pixel.
 
-    Points on a level or repeating a direction are left out: the line is the same without them.
+    Points that lie on the line between others, to a tenth of a pixel, are left out.
     """
     parts: list[str] = []
-    legs: list[tuple[int, int]] = []
-    drawing, x, y = False, 0, 0
-    for there, to_x, to_y in zip(known, across, down, strict=True):
-        if not there:
-            drawing = False
-        elif not drawing:
-            parts += [*_legs(legs), f"M{num(to_x / 10)} {num(to_y / 10)}"]
-            legs, drawing = [], True
-        else:
-            on, off = to_x - x, to_y - y
-            was_on, was_off = legs[-1] if legs else (0, 0)
-            if not (on or off):
-                continue
-            if was_on * off == was_off * on and was_on * on + was_off * off > 0:
-                legs[-1] = was_on + on, was_off + off
-            else:
-                legs.append((on, off))
-        x, y = to_x, to_y
-    return "".join([*parts, *_legs(legs)])
+    line: list[tuple[int, int]] = []
+    for there, x, y in zip(known, across, down, strict=True):
+        if there:
+            line.append((x, y))
+        elif line:
+            parts += _drawn(line)
+            line = []
+    return "".join([*parts, *_drawn(line)] if line else parts)
+
+
+def _drawn(points: list[tuple[int, int]]) -> list[str]:
+    (x, y), *_ = kept = _bends(points)
+    legs = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(kept)]
+    return [f"M{num(x / 10)} {num(y / 10)}", *_legs(legs)]
+
+
+def _bends(points: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The points at which a line bends that runs to the right; the first and the last as well."""
+    kept = points[:1]
+    low, top = -math.inf, math.inf
+    last = points[0]
+    for x, y in points[1:]:
+        on, off = x - kept[-1][0], y - kept[-1][1]
+        # The line to here has to pass all points that were left out, to a tenth of a pixel.
+        if last != kept[-1] and not (on and low <= off / on <= top):
+            kept.append(last)
+            low, top = -math.inf, math.inf
+            on, off = x - last[0], y - last[1]
+        if on:
+            low, top = max(low, (off - 1) / on), min(top, (off + 1) / on)
+        last = x, y
+    return [*kept, last] if last != kept[-1] else kept
 
 
 def _legs(legs: list[tuple[int, int]]) -> list[str]:
@@ -230,21 +247,35 @@ def marker(x: float, y: float, colour: str, page: str, *, radius: float = 4) -> 
     )
 
 
+class Spark(NamedTuple):
+    """A small curve in parts, so that a picture can draw them with others of their look.
+
+    Attributes:
+        lines: path data of the line beneath, and of one up to the marked state.
+        curve: an element, or nothing.
+        mark: elements that go on top, or nothing.
+    """
+
+    lines: str
+    curve: str
+    mark: str
+
+
 def spark(
     x: float, y: float, wide: float, high: float, values: np.ndarray, at: int, theme: Theme
-) -> str:
+) -> Spark:
     """A small curve above a level line, with one of its states marked."""
     low, top = value_range(values)
     axes = Axes(x, y, wide, high, 0, max(len(values) - 1, 1), low, top)
     steps = np.arange(len(values))
-    level = line(x, y + high + 0.5, x + wide, y + high + 0.5, theme.rule)
-    parts = [level, curve(axes, steps, values, theme.accent)]
+    lines = f"M{num(x)} {num(y + high + 0.5)}h{num(wide)}"
+    marks = ""
     if 0 <= at < len(values) and np.isfinite(values[at]):
         mark_x, mark_y = axes.at(at, float(values[at]))
         mark_x = round(mark_x, 1)
-        parts.append(line(mark_x, y - 4, mark_x, y + high, theme.muted, dash="2 2"))
-        parts.append(marker(mark_x, mark_y, theme.accent, theme.page))
-    return "".join(parts)
+        lines += f"M{num(mark_x)} {num(y - 4)}V{num(y + high)}"
+        marks = marker(mark_x, mark_y, theme.accent, theme.page)
+    return Spark(lines, curve(axes, steps, values, theme.accent), marks)
 
 
 def spread(wanted: list[float], apart: float, low: float, top: float) -> list[float]:

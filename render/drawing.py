@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxarc_trace.render import files, pixels
-from jaxarc_trace.render.marks import brief, num
+from jaxarc_trace.render.marks import BASE_SIZE, brief, num
 from jaxarc_trace.render.text import escape
 from jaxarc_trace.render.theme import Theme
 
@@ -90,7 +90,8 @@ class Picture:
         family = _QUOTED.sub(r"\1", style.font_family)
         return (
             f"<title>{escape(self.title, 300)}</title><desc>{escape(self.description, 2000)}</desc>"
-            f'<rect width="{num(self.width)}" height="{num(self.height)}" '
-            f'fill="{brief(style.page)}"/><g font-family="{escape(family, 300)}" font-size="13" '
-            f'fill="{style.text}" text-rendering="geometricPrecision">'
+            f'<path d="M0 0h{num(self.width)}v{num(self.height)}H0z" '
+            f'fill="{brief(style.page)}"/><g font-family="{escape(family, 300)}" '
+            f'font-size="{BASE_SIZE}" '
+            f'fill="{style.text}">'
         )

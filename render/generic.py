@@ -14,7 +14,7 @@ from jaxarc_trace.episode import Episode
 from jaxarc_trace.errors import RenderError
 from jaxarc_trace.render import cards, chart, facts, grid, pixels
 from jaxarc_trace.render.drawing import Picture
-from jaxarc_trace.render.marks import group, num, rect, text
+from jaxarc_trace.render.marks import group, num, path, rect, text
 from jaxarc_trace.render.text import number
 from jaxarc_trace.render.theme import Theme
 
@@ -70,7 +70,8 @@ def step(episode: Episode, t: int, look: Theme) -> Picture:
     ]
     parts.append(rect(_MARGIN, 352, across, 1, look.rule))
     parts.append(cards.tiles(_MARGIN, 378, across, entries, look))
-    parts.append(chart.spark(_MARGIN, 424, across, 40, earned, t + 1, look))
+    spark = chart.spark(_MARGIN, 424, across, 40, earned, t + 1, look)
+    parts += [path(spark.lines, stroke=look.rule), spark.curve, spark.mark]
     told = ", ".join(f"{label.lower()} {value}" for label, value, _ in entries)
     return Picture(
         width=page,

@@ -6,14 +6,14 @@ are never tinted: what was selected, changed or is still wrong is an outline or 
 each of its own shape.
 """
 
-import zlib
+import itertools
 from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 
-from jaxarc_trace.render.marks import brief, num
-from jaxarc_trace.render.paths import outline, spots, strokes, true_runs
+from jaxarc_trace.render.marks import ROUND, brief, name, num
+from jaxarc_trace.render.paths import outline, runs_upright, spots, strokes, true_runs
 from jaxarc_trace.render.theme import Theme
 
 __all__ = ["changed", "differing", "ghost", "grid", "grids", "legend", "selected", "true_runs"]
@@ -21,6 +21,9 @@ __all__ = ["changed", "differing", "ghost", "grid", "grids", "legend", "selected
 _SMALLEST_LINED = 6.0
 _SMALLEST_DIGIT = 11.0
 _PADDING = 10
+_HOLLOW = ' fill="none"'
+# From there on corner marks are shorter as points that share one drawing.
+_FEW_CORNERS = 24
 # A grid is drawn on top of another where at most this share of its cells differs.
 _ALIKE = 0.5
 
@@ -32,7 +35,7 @@ def grid(values: np.ndarray, x: float, y: float, cell: float, theme: Theme) -> s
     return grids([(values, x, y)], cell, theme)
 
 
-def grids(shown: Sequence[Placed], cell: float, theme: Theme) -> str:
+def grids(shown: Sequence[Placed], cell: float, theme: Theme, *, grouped: bool = False) -> str:
     """Grids of one cell size that do not overlap.
 
     Args:
@@ -40,6 +43,7 @@ def grids(shown: Sequence[Placed], cell: float, theme: Theme) -> str:
             pixels; what is outside 0..9 is drawn as padding.
         cell: pixels to a cell. Lines are drawn from 6 on, digits (if wanted) from 11 on.
         theme: colours.
+        grouped: it stands in a group that says `fill="none"`.
     """
     full = [placed for placed in shown if placed[0].size]
     frames: dict[tuple[int, ...], list[Placed]] = {}
@@ -48,7 +52,7 @@ def grids(shown: Sequence[Placed], cell: float, theme: Theme) -> str:
     empty = "".join(f"M{num(x)} {num(y)}h{num(cell)}v{num(cell)}h-{num(cell)}z"
                     for values, x, y in shown if not values.size)  # fmt: skip
     out = (
-        '<g fill="none" shape-rendering="crispEdges">'
+        f'<g{"" if grouped else _HOLLOW} shape-rendering="crispEdges">'
         + _cells(full, cell, theme)
         + f'<g stroke="{brief(theme.grid)}">'
         + "".join(_lines(placed, cell) for placed in frames.values())
@@ -62,59 +66,77 @@ def grids(shown: Sequence[Placed], cell: float, theme: Theme) -> str:
 
 
 def _cells(shown: list[Placed], cell: float, theme: Theme) -> str:
-    """The cells of all grids, those that are nearly alike by reference."""
+    """The cells of all grids; those that stand whole cells apart share what they can."""
+    parts = []
+    while shown:
+        (_, x, y), *_ = shown
+        near, far = [], []
+        for placed in shown:
+            across, down = (placed[1] - x) / cell, (placed[2] - y) / cell
+            if across == int(across) and down == int(down):
+                near.append((placed[0], int(across), int(down)))
+            else:
+                far.append(placed)
+        parts.append(_together(near, x, y, cell, theme))
+        shown = far
+    return "".join(parts)
+
+
+def _together(
+    shown: list[tuple[np.ndarray, int, int]], x: float, y: float, cell: float, theme: Theme
+) -> str:
+    """Grids in units of cells from `x, y`, those that are nearly alike by reference."""
     known = [np.where((v >= 0) & (v <= 9), v, _PADDING).astype(np.int64) for v, _, _ in shown]
-    first: list[int] = []
+    based = _based(known)
+    wanted = {at for at, _ in based.values()}
+    upright = runs_upright(known[0])
+    names: dict[int, str] = {}
+    parts: list[str] = []
+    patches: dict[int, str] = {}
+    for index, (values, (_, across, down)) in enumerate(zip(known, shown, strict=True)):
+        if index not in based:
+            drawn = _whole(values, across, down, theme, upright=upright)
+            if index in wanted:
+                # Equal names mean equal drawings, wherever else they stand on a page.
+                names[index] = name("".join(drawn))
+                drawn = [f'<g id="{names[index]}">', *drawn, "</g>"]
+            parts += drawn
+            continue
+        at, other = based[index]
+        to, under = across - shown[at][1], down - shown[at][2]
+        by = f' x="{to}"' * (to != 0) + f' y="{under}"' * (under != 0)
+        parts.append(f'<use href="#{names[at]}"{by}/>')
+        for value, data in spots(values, other, across, down, upright=upright).items():
+            patches[value] = patches.get(value, "") + data
+    parts += _painted(list(patches.values()), list(patches), theme)
+    return _moved(parts, x, y, cell, upright=upright)
+
+
+def _based(known: list[np.ndarray]) -> dict[int, tuple[int, np.ndarray]]:
+    """Which grid is drawn on which whole one before it, and the cells where the two differ."""
+    whole: list[int] = []
     based: dict[int, tuple[int, np.ndarray]] = {}
     for index, values in enumerate(known):
-        for at in first:
+        for at in whole:
             if known[at].shape == values.shape:
                 other = known[at] != values
                 if np.count_nonzero(other) <= _ALIKE * values.size:
                     based[index] = at, other
                     break
         else:
-            first.append(index)
-    names: dict[int, str] = {}
-    parts = []
-    for index, (values, (_, x, y)) in enumerate(zip(known, shown, strict=True)):
-        if index not in based:
-            drawn = _whole(values, x, y, cell, theme)
-            if any(at == index for at, _ in based.values()):
-                # Equal names mean equal drawings, wherever else they stand on a page.
-                names[index] = f"g{zlib.crc32(drawn.encode()):x}"
-                kind = drawn[: drawn.index(" ")]
-                drawn = f'{kind} id="{names[index]}"{drawn[len(kind) :]}'
-            parts.append(drawn)
-            continue
-        at, other = based[index]
-        across, down = x - shown[at][1], y - shown[at][2]
-        by = f' x="{num(across)}"' * (across != 0) + f' y="{num(down)}"' * (down != 0)
-        parts.append(f'<use href="#{names[at]}"{by}/>')
-        parts.append(_patch(values, other, x, y, cell, theme))
-    return "".join(parts)
+            whole.append(index)
+    return based
 
 
-def _whole(values: np.ndarray, x: float, y: float, cell: float, theme: Theme) -> str:
+def _whole(values: np.ndarray, across: int, down: int, theme: Theme, *, upright: bool) -> list[str]:
     height, width = values.shape
     counts = np.bincount(values.ravel(), minlength=_PADDING + 1)
     order = [c for c in np.argsort(-counts, kind="stable").tolist() if counts[c]]
-    drawn = strokes(_ranks(values, order), len(order) - 1)
-    corner = "M-.5 0" if drawn.upright else "M0-.5"
-    plate = f"{corner}h{width}v{height}h-{width}z"
+    data = strokes(_ranks(values, order), len(order) - 1, across, down, upright=upright)
+    left, top = (across - 0.5, down) if upright else (across, down - 0.5)
+    plate = f"M{num(left)}{' ' * (top >= 0)}{num(top)}h{width}v{height}H{num(left)}z"
     ground = f'<path d="{plate}" fill="{brief(theme.colour(order[0]))}"/>'
-    parts = [ground, *_painted(drawn.data, order[1:], theme)]
-    return _moved(parts, x, y, cell, upright=drawn.upright)
-
-
-def _patch(
-    values: np.ndarray, other: np.ndarray, x: float, y: float, cell: float, theme: Theme
-) -> str:
-    """The cells where `other` holds."""
-    drawn = spots(values, other)
-    if not drawn:
-        return ""
-    return _moved(_painted(list(drawn.values()), list(drawn), theme), x, y, cell, upright=False)
+    return [ground, *_painted(data, order[1:], theme)]
 
 
 def _ranks(values: np.ndarray, order: list[int]) -> np.ndarray:
@@ -149,11 +171,22 @@ def _lines(placed: list[Placed], cell: float) -> str:
     high, wide = height * cell + 1, width * cell + 1
     lined = cell >= _SMALLEST_LINED
     apart = num(cell - 1 if lined else wide - 2), num(cell - 1 if lined else high - 2)
-    across = "".join(f"M{num(x)} {num(y + high / 2)}h{num(wide)}" for _, x, y in placed)
-    down = "".join(f"M{num(x + wide / 2)} {num(y)}v{num(high)}" for _, x, y in placed)
-    return (
-        f'<path d="{across}" stroke-width="{num(high)}" stroke-dasharray="1 {apart[0]}"/>'
-        f'<path d="{down}" stroke-width="{num(wide)}" stroke-dasharray="1 {apart[1]}"/>'
+    # Both start with a dash in each subpath, so they may share a path where they look alike.
+    across = down = ""
+    at = None
+    for _, x, y in placed:
+        if at is None or at[1] != y:
+            across += f"M{num(x)} {num(y + high / 2)}h{num(wide)}"
+            down += f"M{num(x + wide / 2)} {num(y)}v{num(high)}"
+        else:
+            across += f"m{num(x - at[0] - wide)} 0h{num(wide)}"
+            down += f"m{num(x - at[0])}-{num(high)}v{num(high)}"
+        at = x, y
+    looks = {(num(high), apart[0]): across}
+    looks[num(wide), apart[1]] = looks.get((num(wide), apart[1]), "") + down
+    return "".join(
+        f'<path d="{data}" stroke-width="{broad}" stroke-dasharray="1 {gap}"/>'
+        for (broad, gap), data in looks.items()
     )
 
 
@@ -196,11 +229,11 @@ def selected(
     wide, dash = theme.stroke, max(theme.stroke * 1.6, cell * 0.22)
     # A whole number of dashes to a cell: all corners look alike.
     period = cell / max(round(cell / (dash * 1.9)), 1)
+    on = round(period * 0.53, 1)
     drawn = _twice(
         outline(mask, x, y, cell) + more,
         f'stroke="#FFF" stroke-width="{num(wide + 1.4)}"',
-        f'stroke="#000" stroke-width="{num(wide)}" '
-        f'stroke-dasharray="{num(period * 0.53)} {num(period * 0.47)}"',
+        f'stroke="#000" stroke-width="{num(wide)}" stroke-dasharray="{num(on)} {num(period - on)}"',
     )
     return drawn if grouped else _hollow(drawn)
 
@@ -222,46 +255,60 @@ def changed(
     wide = min(theme.stroke, max(cell * 0.16, 1.0))
     drawn = _twice(
         outline(mask, x, y, cell) + more,
-        f'stroke="#000" stroke-width="{num(wide * 2.3)}"',
+        f'stroke="#000" stroke-width="{num(round(wide * 2.3, 1))}"',
         f'stroke="#FFF" stroke-width="{num(wide * 0.8)}"',
     )
     return drawn if grouped else _hollow(drawn)
 
 
 def _hollow(drawn: str) -> str:
-    return f'<g fill="none">{drawn}</g>' if drawn else ""
+    return f"<g{_HOLLOW}>{drawn}</g>" if drawn else ""
 
 
 def _twice(data: str, under: str, over: str) -> str:
     """One path in two looks, one over the other; a long one is written once."""
     if not data:
         return ""
-    if len(data) < 90:
+    if len(data) < 36:
         path = f'<path d="{data}"'
         return f"{path} {under}/>{path} {over}/>"
-    name = f"o{zlib.crc32(data.encode()):x}"
-    return f'<g {under}><path id="{name}" d="{data}"/></g><use href="#{name}" {over}/>'
+    own = name(data)
+    return f'<g {under}><path id="{own}" d="{data}"/></g><use href="#{own}" {over}/>'
 
 
 def differing(mask: np.ndarray, x: float, y: float, cell: float, *, more: str = "") -> str:
-    """A white corner edged in black on each cell that is still wrong; arguments as above."""
+    """A white corner edged in black on each cell that is still wrong; arguments as above.
+
+    Many are the points of one path, each of which shows the same marker.
+    """
     rows, columns = mask.nonzero()
     side = num(max(round(cell * 0.45), 1) if cell >= _SMALLEST_LINED else cell * 0.45)
-    corner = f"v{side}l-{side}-{side}z"
+    # From the left end of the corner's upper edge: three short moves, and back to where it began.
+    corner = f"h{side}v{side}z"
+    many = len(rows) > _FEW_CORNERS
     parts = []
-    before = -1
-    end = 0
+    row_before, before = -1, 0
     for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-        if row == before:
-            parts.append(f"m{num((column - end) * cell)} 0{corner}")
+        if row != row_before:
+            # One line through all: some renderers pass over a point that no line leads to.
+            pen = "L" if many and parts else "M"
+            start = x + (column + 1) * cell - float(side)
+            parts.append(f"{pen}{num(start)} {num(y + row * cell)}")
         else:
-            parts.append(f"M{num(x + (column + 1) * cell)} {num(y + row * cell)}{corner}")
-        before, end = row, column
-    if not parts and not more:
-        return ""
+            on = num((column - before) * cell)
+            parts.append(f"h{on}" if many else f"m{on} 0")
+        if not many:
+            parts.append(corner)
+        row_before, before = row, column
+    places = "".join(parts)
+    look = f'fill="#FFF" stroke="#000" stroke-width="{num(min(1.4, cell * 0.11))}" {ROUND}'
+    if not many:
+        return f'<path d="{places}{more}" {look}/>' if places or more else ""
+    own = name(corner + look)
+    sample = f'<path d="{more}"/>' if more else ""
     return (
-        f'<path d="{"".join(parts)}{more}" fill="#FFF" stroke="#000" '
-        f'stroke-width="{num(min(1.4, cell * 0.11))}" stroke-linejoin="round"/>'
+        f'<g {look}><marker id="{own}" overflow="visible"><path d="M0 0{corner}"/></marker>{sample}'
+        f'</g><path d="{places}"{_HOLLOW} style="marker:url(#{own})"/>'
     )
 
 
@@ -277,25 +324,24 @@ def ghost(x: float, y: float, wide: float, high: float, theme: Theme) -> str:
 def legend(x: float, y: float, theme: Theme, *, size: float = 18) -> str:
     """The ten colours with their values written in them."""
     slot, middle = size + 4, num(y + size / 2)
-    # One dashed stroke lays a framed box under each colour.
+    # One dashed stroke lays a box under each colour, of which it leaves a frame of one pixel.
     frames = (
-        f'<path d="M{num(x - 0.5)} {middle}h{num(10 * slot)}" stroke="{brief(theme.grid)}" '
-        f'stroke-width="{num(size + 1)}" stroke-dasharray="{num(size + 1)} 3"/>'
+        f'<path d="M{num(x)} {middle}h{num(10 * slot)}" stroke="{brief(theme.grid)}" '
+        f'stroke-width="{num(size)}" stroke-dasharray="{num(size)} 4"/>'
     )
     boxes = "".join(
-        f'<path d="M{num(x + value * slot + 0.5)} {middle}h{num(size - 1)}" '
+        f'<path d="M{num(x + value * slot + 1)} {middle}h{num(size - 2)}" '
         f'stroke="{brief(colour)}"/>'
         for value, colour in enumerate(theme.cells)
     )
     places = " ".join(num(x + value * slot + size / 2) for value in range(10))
+    first = brief(theme.ink(0))
     runs = ""
-    for value in range(10):
-        shade = brief(theme.ink(value))
-        if value == 0 or shade != brief(theme.ink(value - 1)):
-            runs += f'{"</tspan>" if value else ""}<tspan fill="{shade}">'
-        runs += str(value)
+    for shade, values in itertools.groupby(range(10), lambda value: brief(theme.ink(value))):
+        digits = "".join(map(str, values))
+        runs += digits if shade == first else f'<tspan fill="{shade}">{digits}</tspan>'
     return (
-        f'{frames}<g stroke-width="{num(size - 1)}">{boxes}</g>'
-        f'<text x="{places}" y="{num(y + size * 0.72)}" font-size="{num(size * 0.62)}" '
-        f'text-anchor="middle">{runs}</tspan></text>'
+        f'{frames}<g stroke-width="{num(size - 2)}">{boxes}</g>'
+        f'<text x="{places}" y="{num(round(y + size * 0.72))}" font-size="{num(int(size * 0.62))}" '
+        f'text-anchor="middle" fill="{first}">{runs}</text>'
     )

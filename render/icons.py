@@ -7,7 +7,7 @@ colour follow from the words of its name.
 import re
 from collections.abc import Callable
 
-from jaxarc_trace.render.marks import group, path, rect, text
+from jaxarc_trace.render.marks import ROUND, group, path, placed, rect, text
 from jaxarc_trace.render.theme import Theme, ink
 
 __all__ = ["colour_of", "icon"]
@@ -17,8 +17,10 @@ SIZE = 24
 
 def icon(kind: str, name: str, x: float, y: float, size: float, theme: Theme) -> str:
     """The sign of an operation with its upper left corner at `x, y`, `size` pixels wide."""
-    draw = _BY_KIND.get(kind, _unknown)
-    return group(x, y, draw(name.lower(), theme), scale=size / SIZE)
+    drawn = _BY_KIND.get(kind, _unknown)(name.lower(), theme)
+    if drawn.count("<") == 1 and "transform" not in drawn:
+        return f"<path {placed(x, y, size / SIZE)}{drawn.removeprefix('<path')}"
+    return group(x, y, drawn, scale=size / SIZE)
 
 
 def colour_of(kind: str, name: str) -> int | None:
@@ -51,7 +53,7 @@ def _move(name: str, theme: Theme) -> str:
     turn = {"up": 0, "right": 90, "down": 180, "left": 270}
     angle = next((turn[word] for word in turn if word in name.split()), 0)
     turned = f'transform="rotate({angle} 12 12)"' if angle else ""
-    return _lines("M12 21V4M5 11L12 4L19 11", theme, more=turned)
+    return _lines("M12 21V4M5 11l7-7l7 7", theme, more=turned)
 
 
 def _rotate(name: str, theme: Theme) -> str:
@@ -104,7 +106,7 @@ def _lines(data: str, theme: Theme, more: str = "") -> str:
         data,
         stroke=theme.text,
         thickness=2.2,
-        more=f'stroke-linejoin="round" stroke-linecap="round" {more}'.strip(),
+        more=f"{ROUND} {more}".strip(),
     )
 
 

@@ -3,7 +3,9 @@
 Coordinates are pixels. Text is escaped here, so that no caller can forget it.
 """
 
+import string
 import unicodedata
+import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -11,6 +13,8 @@ from typing import NamedTuple
 from jaxarc_trace.render.text import bare, escape, visible
 
 __all__ = [
+    "BASE_SIZE",
+    "ROUND",
     "Line",
     "badge",
     "brief",
@@ -18,12 +22,21 @@ __all__ = [
     "group",
     "lettering",
     "line",
+    "name",
     "num",
     "path",
+    "placed",
     "rect",
+    "rounded",
     "text",
     "width",
 ]
+
+_LETTERS = f"{string.ascii_letters}{string.digits}-_"
+# Size in pixels of words on the page that say none.
+BASE_SIZE = 12
+# Attributes of a stroke with round ends and corners.
+ROUND = 'stroke-linejoin="round" stroke-linecap="round"'
 
 # Advance widths of DejaVu Sans and DejaVu Sans Bold for ' '..'~', in hundredths of the font size.
 # It is the widest font of the themes' lists, so what fits in it fits in all of them.
@@ -42,6 +55,17 @@ _BOLD = (
 _WIDTHS = tuple(
     {chr(32 + i): int(value) / 100 for i, value in enumerate(table)} for table in (_REGULAR, _BOLD)
 )
+
+
+def name(data: str) -> str:
+    """A short name that follows from what is named: 29 bits in five letters."""
+    rest = zlib.crc32(data.encode())
+    rest, first = divmod(rest, 52)
+    out = _LETTERS[first]
+    for _ in range(4):
+        rest, digit = divmod(rest, 64)
+        out += _LETTERS[digit]
+    return out
 
 
 def num(value: float) -> str:
@@ -137,29 +161,33 @@ class Line(NamedTuple):
 
 def lettering(lines: Sequence[Line]) -> str:
     """Lines of text; what they share is said once, on nested groups by weight, colour and size."""
-    weights: dict[bool, dict[str, dict[float, list[str]]]] = {}
+    weights: dict[bool, dict[str, dict[float, dict[float, str]]]] = {}
     for x, y, words, size, fill, bold in lines:
-        drawn = f' x="{num(x)}" y="{num(y)}">{escape(words, 400)}</text>'
-        weights.setdefault(bold, {}).setdefault(fill, {}).setdefault(size, []).append(drawn)
+        rows = weights.setdefault(bold, {}).setdefault(fill, {}).setdefault(size, {})
+        # Words of one look at one height are one element, each at its own place.
+        if y in rows:
+            rows[y] += f'<tspan x="{num(x)}">{escape(words, 400)}</tspan>'
+        else:
+            rows[y] = f' x="{num(x)}" y="{num(y)}">{escape(words, 400)}'
     parts = []
     for bold, fills in weights.items():
         inner = []
         for fill, sizes in fills.items():
-            sized = [_shared(_look(size, "", bold=False), drawn) for size, drawn in sizes.items()]
+            sized = [_shared(_look(size, "", bold=False), rows) for size, rows in sizes.items()]
             inner += [f'<g fill="{fill}">', *sized, "</g>"] if fill else sized
         parts += ['<g font-weight="700">', *inner, "</g>"] if bold else inner
     return "".join(parts)
 
 
-def _shared(look: str, drawn: list[str]) -> str:
-    if len(drawn) == 1 or not look:
-        return "".join(f"<text{look}{rest}" for rest in drawn)
-    return f"<g{look}>{''.join(f'<text{rest}' for rest in drawn)}</g>"
+def _shared(look: str, rows: dict[float, str]) -> str:
+    if len(rows) == 1 or not look:
+        return "".join(f"<text{look}{rest}</text>" for rest in rows.values())
+    return f"<g{look}>{''.join(f'<text{rest}</text>' for rest in rows.values())}</g>"
 
 
 def _look(size: float, fill: str, *, bold: bool) -> str:
     return (
-        (f' font-size="{num(size)}"' if size != 13 else "")
+        (f' font-size="{num(size)}"' if size != BASE_SIZE else "")
         + (f' fill="{fill}"' if fill else "")
         + (' font-weight="700"' if bold else "")
     )
@@ -217,10 +245,26 @@ def path(
     )
 
 
+def rounded(*parts: str) -> str:
+    """Parts of which the bare strokes with round ends and corners say so once, on a group.
+
+    For a place that says `fill="none"`.
+    """
+    strokes = "".join(part for part in parts if ROUND in part)
+    others = "".join(part for part in parts if ROUND not in part)
+    within = strokes.replace(' fill="none"', "").replace(f" {ROUND}", "")
+    return f"{others}<g {ROUND}>{within}</g>"
+
+
 def group(x: float, y: float, *parts: str, scale: float = 1) -> str:
     """Parts moved to `x, y`, and scaled."""
-    by = f" scale({num(scale)})" if scale != 1 else ""
-    return f'<g transform="translate({num(x)} {num(y)}){by}">{"".join(parts)}</g>'
+    return f"<g {placed(x, y, scale)}>{''.join(parts)}</g>"
+
+
+def placed(x: float, y: float, scale: float = 1) -> str:
+    """The attribute that moves something to `x, y`, and scales it."""
+    by = f"scale({num(scale)})" if scale != 1 else ""
+    return f'transform="translate({num(x)} {num(y)}){by}"'
 
 
 def badge(right: float, y: float, words: str, fill: str, ink: str) -> tuple[str, float]:

@@ -6,47 +6,42 @@ through the middle of the cells: callers move it by half a cell.
 
 import numpy as np
 
-__all__ = ["Strokes", "outline", "spots", "strokes", "true_runs"]
+__all__ = ["outline", "runs_upright", "spots", "strokes", "true_runs"]
 
 
-class Strokes:
-    """Strokes that paint a grid.
-
-    Attributes:
-        upright: they run along columns, not rows.
-        data: path data of each rank from 1 on, to be painted in this order.
-    """
-
-    __slots__ = ("data", "upright")
-
-    def __init__(self, data: list[str], *, upright: bool) -> None:
-        self.data = data
-        self.upright = upright
+def runs_upright(values: np.ndarray) -> bool:
+    """Whether there are fewer runs of equal cells along columns than along rows."""
+    along = np.count_nonzero(values[:, 1:] != values[:, :-1])
+    return bool(np.count_nonzero(values[1:] != values[:-1]) < along)
 
 
-def strokes(ranks: np.ndarray, count: int) -> Strokes:
-    """Strokes of each rank of cells, painted over each other.
+def strokes(
+    ranks: np.ndarray, count: int, across: int = 0, down: int = 0, *, upright: bool
+) -> list[str]:
+    """Path data of strokes of each rank of cells from 1 on, to be painted in this order.
 
     A later rank covers an earlier one, so a stroke runs on beneath cells of later ranks.
 
     Args:
         ranks: integers `[height, width]`, 0..count; cells of rank 0 are not painted.
         count: the highest rank.
+        across: cells to the right by which all of it is moved.
+        down: cells downwards.
+        upright: let strokes run along columns, not rows.
     """
-    along = np.count_nonzero(ranks[:, 1:] != ranks[:, :-1])
-    upright = bool(np.count_nonzero(ranks[1:] != ranks[:-1]) < along)
     if upright:
-        ranks = ranks.T
+        ranks, across, down = ranks.T, down, across
     height, width = ranks.shape
     # A column of rank 0 parts the rows in the flat array.
     padded = np.zeros((height, width + 1), np.int8)
     padded[:, :-1] = ranks
     flat = padded.ravel()
-    data = [_data(flat, rank, width + 1, upright=upright) for rank in range(1, count + 1)]
-    return Strokes(data, upright=upright)
+    return [
+        _data(flat, rank, width + 1, across, down, upright=upright) for rank in range(1, count + 1)
+    ]
 
 
-def _data(flat: np.ndarray, rank: int, width: int, *, upright: bool) -> str:
+def _data(flat: np.ndarray, rank: int, width: int, across: int, down: int, *, upright: bool) -> str:
     cells = (flat == rank).nonzero()[0]
     if not cells.size:
         return ""
@@ -57,6 +52,8 @@ def _data(flat: np.ndarray, rank: int, width: int, *, upright: bool) -> str:
     last = [*parted.tolist(), -1]
     starts, ends = cells[first], cells[last]
     rows, columns = np.divmod(starts, width)
+    rows += down
+    columns += across
     return _moves(rows.tolist(), columns.tolist(), (ends - starts + 1).tolist(), upright=upright)
 
 
@@ -73,29 +70,34 @@ def _moves(rows: list[int], columns: list[int], lengths: list[int], *, upright: 
     return "".join(parts)
 
 
-def spots(values: np.ndarray, where: np.ndarray) -> dict[int, str]:
-    """Strokes along rows of some cells of a grid, by value.
+def spots(
+    values: np.ndarray, where: np.ndarray, across: int = 0, down: int = 0, *, upright: bool
+) -> dict[int, str]:
+    """Path data of strokes of some cells of a grid, by value.
 
     Args:
         values: integers `[height, width]`.
         where: bool `[height, width]`, the cells to paint; meant for a few.
+        across: cells to the right by which all of it is moved.
+        down: cells downwards.
+        upright: let strokes run along columns, not rows.
     """
+    if upright:
+        values, where, across, down = values.T, where.T, down, across
     rows, columns = where.nonzero()
-    data: dict[int, list[str]] = {}
+    runs: dict[int, list[list[int]]] = {}
     before = -1, -1, -1
-    start = length = 0
     cells = zip(values[where].tolist(), rows.tolist(), columns.tolist(), strict=True)
     for value, row, column in cells:
         if before == (value, row, column - 1):
-            length += 1
+            runs[value][-1][2] += 1
         else:
-            if length:
-                data.setdefault(before[0], []).append(f"M{start} {before[1]}h{length}")
-            start, length = column, 1
+            runs.setdefault(value, []).append([row + down, column + across, 1])
         before = value, row, column
-    if length:
-        data.setdefault(before[0], []).append(f"M{start} {before[1]}h{length}")
-    return {value: "".join(data[value]) for value in sorted(data)}
+    return {
+        value: _moves(*map(list, zip(*runs[value], strict=True)), upright=upright)
+        for value in sorted(runs)
+    }
 
 
 def outline(mask: np.ndarray, x: float = 0, y: float = 0, unit: float = 1) -> str:
@@ -163,6 +165,10 @@ def _loop(
         at = down[to].pop()
         down[at].remove(to)
         if at == start:
+            # The last stroke along a row ends above or below the start.
+            back = f"H{_short(x + start[0] * unit)}"
+            if len(back) < len(parts[-1]):
+                parts[-1] = back
             return f"{''.join(parts)}z"
         parts.append(f"v{_short((at[1] - to[1]) * unit)}")
 

@@ -1,5 +1,6 @@
 """One transition of an episode as a picture: what was there, what was done, what came of it."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -8,10 +9,10 @@ import numpy as np
 
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.render import facts, generic, grid, icons
-from jaxarc_trace.render.chart import spark, value_range
+from jaxarc_trace.render.chart import Spark, spark, value_range
 from jaxarc_trace.render.drawing import Picture
 from jaxarc_trace.render.frames import ArcFrames, frames
-from jaxarc_trace.render.marks import Line, badge, fit, lettering, line, num, path, width
+from jaxarc_trace.render.marks import ROUND, Line, badge, fit, lettering, num, path, rounded, width
 from jaxarc_trace.render.text import number, plural
 from jaxarc_trace.render.theme import Theme, ink
 from jaxarc_trace.render.theme import theme as find_theme
@@ -23,6 +24,7 @@ _GAP = 40
 _NARROWEST = 184
 _TOP = 92
 _LARGEST_CELL = 36
+_NEAREST_FIRST = (1, 0, 2)
 
 
 def step(episode: Episode, t: int, theme: str | Theme = "default") -> Picture:
@@ -44,27 +46,40 @@ def step(episode: Episode, t: int, theme: str | Theme = "default") -> Picture:
     panels = _panels(arc, t)
     cell = _cell_size(panels, look)
     columns = [max(panel.values.shape[1] * cell, _NARROWEST) for panel in panels]
-    across = max(sum(columns) + _GAP * (len(columns) - 1), 600)
+    # Grids stand whole cells apart, so that they can share their cells.
+    apart = [math.ceil((column + _GAP) / cell) * cell for column in columns]
+    across = max(sum(apart[:-1]) + columns[-1], 600)
     high = max(max(panel.reach[0] for panel in panels) * cell, cell)
     page = across + 2 * _MARGIN
     below = _TOP + 14 + high + 44
-    lefts = [float(_MARGIN) + sum(columns[:i]) + _GAP * i for i in range(len(columns))]
+    lefts = [float(_MARGIN) + sum(apart[:i]) for i in range(len(columns))]
     key, words = _key(page - _MARGIN, below + 103, look)
+    badges = _heading(arc, t, page, words, look)
+    rule, spark = _metrics(arc, t, below + 18, across, words, look)
     body = [
-        _heading(arc, t, page, words, look),
+        badges,
+        '<g fill="none">',
         grid.grids(
-            [(panel.values, x, _TOP + 14) for panel, x in zip(panels, lefts, strict=True)],
+            # What came of the step is nearest to both others: they are drawn on top of it.
+            [(panels[i].values, lefts[i], _TOP + 14) for i in _NEAREST_FIRST if i < len(panels)],
             cell,
             look,
+            grouped=True,
         ),
-        key.boxes,
+        path(key.boxes + rule + spark.lines, fill=look.padding, stroke=look.rule),
+        _marks(panels, lefts, cell, key, look),
+        rounded(
+            _differing(panels, lefts, cell, key),
+            icons.icon(arc.kind(t), arc.name(t), _MARGIN, 18, 30, look),
+            _arrow(lefts[1] - (apart[0] - columns[0]) / 2, _TOP + 14 + min(high, 232) / 2, look),
+            spark.curve,
+        ),
+        spark.mark,
+        grid.legend(_MARGIN, below + 100, look),
+        "</g>",
     ]
     for panel, x, column in zip(panels, lefts, columns, strict=True):
         _name(panel, x, high, column, words, look)
-    body.append(_marks(panels, lefts, cell, key, look))
-    body.append(_arrow(lefts[1] - _GAP / 2, _TOP + 14 + min(high, 232) / 2, look))
-    body.append(_metrics(arc, t, below + 18, across, words, look))
-    body.append(grid.legend(_MARGIN, below + 100, look))
     body.append(lettering(words))
     return Picture(
         width=page,
@@ -137,7 +152,8 @@ def _cell_size(panels: list[Panel], look: Theme) -> float:
 
 
 def _heading(arc: ArcFrames, t: int, page: float, words: list[Line], look: Theme) -> str:
-    parts = [icons.icon(arc.kind(t), arc.name(t), _MARGIN, 18, 30, look)]
+    """Adds title and identity; returns the badges."""
+    parts = []
     right = page - _MARGIN
     for label, fill in _badges(arc, t, look):
         drawn, right = badge(right, 22, label, fill, ink(fill))
@@ -190,33 +206,37 @@ def _marks(panels: list[Panel], lefts: list[float], cell: float, key: "Key", loo
             parts.append(
                 grid.ghost(x + along * cell, top + down * cell, wide * cell, high * cell, look)
             )
-        for role in ("selected", "changed", "differs"):
+        for role in ("selected", "changed"):
             mask = getattr(panel, role)
             if mask is not None:
                 by_role[role] = mask, x
     mask, x = by_role.get("selected", (nothing, 0.0))
-    parts.append('<g fill="none">')
     parts.append(grid.selected(mask, x, top, cell, look, grouped=True, more=key.selected))
     mask, x = by_role.get("changed", (nothing, 0.0))
     parts.append(grid.changed(mask, x, top, cell, look, grouped=True, more=key.changed))
-    parts.append("</g>")
-    mask, x = by_role.get("differs", (nothing, 0.0))
-    parts.append(grid.differing(mask, x, top, cell, more=key.differs))
     return "".join(parts)
+
+
+def _differing(panels: list[Panel], lefts: list[float], cell: float, key: "Key") -> str:
+    mask = panels[-1].differs
+    if mask is None:
+        mask = np.zeros((1, 1), bool)
+    return grid.differing(mask, lefts[-1], _TOP + 14, cell, more=key.differs)
 
 
 def _arrow(x: float, y: float, look: Theme) -> str:
     return path(
-        f"M{num(x - 9)} {num(y)}h16m-6-6l6 6l-6 6",
+        f"M{num(x - 9)} {num(y)}h16m-6-6l6 6-6 6",
         stroke=look.muted,
         thickness=2,
-        more='stroke-linecap="round" stroke-linejoin="round"',
+        more=ROUND,
     )
 
 
 def _metrics(
     arc: ArcFrames, t: int, y: float, across: float, words: list[Line], look: Theme
-) -> str:
+) -> tuple[str, Spark]:
+    """Adds the numbers; returns path data of the line above them, and the curve beside them."""
     x = _MARGIN
     rewards = np.asarray(arc.episode.rewards, np.float64)
     reward = float(rewards[t])
@@ -240,8 +260,8 @@ def _metrics(
     low, top = (number(v) for v in value_range(np.asarray(series)))
     words.append(Line(left + 130, y, f"{label}, {low} to {top}", 11, look.muted))
     room = x + across - left - 130
-    rule = line(x, y - 25.5, x + across, y - 25.5, look.rule)
-    return rule + spark(left + 130, y + 14, room, 40, series, t + 1, look)
+    rule = f"M{num(x)} {num(y - 25.5)}h{num(across)}"
+    return rule, spark(left + 130, y + 14, room, 40, series, t + 1, look)
 
 
 def _since(rewards: np.ndarray, t: int) -> str:
@@ -266,7 +286,7 @@ def _tone(value: float | None, look: Theme) -> str:
 
 
 class Key(NamedTuple):
-    """Boxes that hold a sample of each mark, and path data of the samples."""
+    """Path data of the boxes that hold a sample of each mark, and of the samples."""
 
     boxes: str
     selected: str
@@ -283,28 +303,32 @@ def _key(right: float, y: float, look: Theme) -> tuple[Key, list[Line]]:
 @lru_cache(maxsize=128)
 def _key_at(right: float, y: float, look: Theme) -> tuple[Key, tuple[Line, ...]]:
     lines, boxes = [], {}
-    corner = f"M{num(round(right - width('differs', 11) - 20) + 12)} {num(y)}v5l-5-5z"
+    corner = f"M{num(round(right - width('differs', 11) - 20) + 7)} {num(y)}h5v5z"
     x = right
     for name in ("differs", "changed", "selected"):
         x -= width(name, 11)
         lines.append(Line(round(x), y + 10, name, 11, look.muted))
         x = round(x - 20)
-        boxes[name] = f"M{num(x)} {num(y)}h12v12h-12z"
+        boxes[name] = f"M{num(x)} {num(y)}h12v12H{num(x)}z"
         x -= 18
-    plates = path("".join(boxes.values()), fill=look.padding, stroke=look.rule)
-    return Key(plates, boxes["selected"], boxes["changed"], corner), tuple(lines)
+    return Key("".join(boxes.values()), boxes["selected"], boxes["changed"], corner), tuple(lines)
 
 
 def _describe(arc: ArcFrames, t: int, panels: list[Panel]) -> str:
-    words = [f"{facts.identity(arc.episode)}. Operation {arc.name(t)}."]
+    words = [f"{facts.identity(arc.episode)}."]
+    sizes = [facts.size_words(panel.values.shape) for panel in panels]
+    alike = len(set(sizes)) == 1
+    if alike:
+        words.append(f"Each grid {sizes[0]}.")
     words += [
-        f"{panel.name} {facts.size_words(panel.values.shape)}, {panel.note}." for panel in panels
+        f"{panel.name}{'' if alike else f' {size}'}: {panel.note}."
+        for panel, size in zip(panels, sizes, strict=True)
     ]
     words.append(f"Reward {number(arc.episode.rewards[t], signed=True)}.")
     if arc.score is not None:
         words.append(
-            f"Similarity {number(arc.score[t + 1])}, "
-            f"change {number(float(arc.score[t + 1]) - float(arc.score[t]), signed=True)}."
+            f"Similarity {number(arc.score[t + 1])} "
+            f"({number(float(arc.score[t + 1]) - float(arc.score[t]), signed=True)})."
         )
     words += [f"{words_}." for words_, _ in _badges(arc, t, find_theme("default"))]
     return " ".join(words)

@@ -52,7 +52,7 @@ class Theme:
         panel_size: largest side of a grid in pixels when `cell_size` is None.
         digits: write the cell value into each cell that is large enough to hold it.
         stroke: width in pixels of selection and change outlines.
-        font_family: CSS list; pictures are laid out for the widest of these fonts.
+        font_family: CSS list; pictures are laid out for DejaVu Sans, one of the widest fonts.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Theme:
     panel_size: float = 232.0
     digits: bool = False
     stroke: float = 2.0
-    font_family: str = "Inter,'Segoe UI','Helvetica Neue',Arial,'DejaVu Sans',sans-serif"
+    font_family: str = "system-ui,sans-serif"
 
     def __post_init__(self) -> None:
         if len(self.cells) != 10:

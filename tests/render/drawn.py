@@ -2,7 +2,7 @@
 
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -22,16 +22,43 @@ def parsed(svg: str) -> Any:
         "tspan",
         "image",
         "use",
+        "marker",
     }
     found = [element.get("id") for element in root.iter() if element.get("id")]
     assert len(set(found)) == len(found)
     assert {use.get("href") for use in root.iter(f"{SVG}use")} <= {f"#{name}" for name in found}
+    styles = {element.get("style") or "" for element in root.iter()}
+    assert {style for style in styles if "url" in style} <= {
+        f"marker:url(#{name})" for name in found
+    }
     return root
 
 
 def words(svg: str) -> list[str]:
     """Every line of text of the picture, as a reader sees it."""
-    return ["".join(element.itertext()) for element in parsed(svg).iter(f"{SVG}text")]
+    return [line.words for line in lines(svg)]
+
+
+class Drawn(NamedTuple):
+    """A line of text and where it begins."""
+
+    words: str
+    x: str
+    y: str
+
+
+def lines(svg: str) -> list[Drawn]:
+    """Every line of text of the picture; a part that has a place of its own is one."""
+    out = []
+    for element in parsed(svg).iter(f"{SVG}text"):
+        now = Drawn(element.text or "", element.get("x"), element.get("y"))
+        for part in element:
+            if part.get("x"):
+                out.append(now)
+                now = now._replace(words="", x=part.get("x"))
+            now = now._replace(words=f"{now.words}{part.text or ''}{part.tail or ''}")
+        out.append(now)
+    return out
 
 
 def paths(svg: str, **attributes: str) -> list[Any]:

@@ -1,8 +1,10 @@
 """The step picture shows what happened: read back from the SVG."""
 
 import io
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from jaxarc_trace.render import frames, theme
 from jaxarc_trace.render.drawing import Picture
 from jaxarc_trace.render.text import visible
 from jaxarc_trace.render.theme import THEMES
-from tests.render.drawn import SVG, parsed, paths, same_as_golden, words
+from tests.render.drawn import SVG, lines, parsed, same_as_golden, words
 from tests.render.stored import OPERATIONS, ROLES, stored, with_environment, with_states
 
 HOSTILE = (
@@ -31,8 +33,8 @@ HOSTILE = (
 
 def seen_cells(picture: Picture, panel: str, shape: tuple[int, int], cell: int) -> np.ndarray:
     """Colours of the cells below a panel's name, uint8 `[height, width, 3]`, read from pixels."""
-    name = next(t for t in parsed(picture.as_svg()).iter(f"{SVG}text") if t.text == panel)
-    left, top = int(name.get("x")), int(name.get("y")) + 14
+    name = next(line for line in lines(picture.as_svg()) if line.words == panel)
+    left, top = int(name.x), int(name.y) + 14
     page = np.asarray(Image.open(io.BytesIO(picture.as_png(1.0))).convert("RGB"))
     # Below the middle of a cell: clear of lines, outlines and corners.
     rows = top + np.arange(shape[0]) * cell + cell * 3 // 5
@@ -55,10 +57,13 @@ def test_each_panel_shows_its_grid_cell_for_cell(name: str, t: int) -> None:
 
 
 def test_a_grid_much_like_another_is_drawn_by_reference() -> None:
-    alike = parsed(render.step(stored("solved"), 9).as_svg())
-    assert len([u for u in alike.iter(f"{SVG}use") if u.get("href").startswith("#g")]) == 2
-    flooded = parsed(render.step(stored("solved"), 4).as_svg())
-    assert len([u for u in flooded.iter(f"{SVG}use") if u.get("href").startswith("#g")]) == 1
+    def copies(t: int) -> int:
+        root = parsed(render.step(stored("solved"), t).as_svg())
+        grids = {f"#{g.get('id')}" for g in root.iter(f"{SVG}g") if g.get("id")}
+        return sum(use.get("href") in grids for use in root.iter(f"{SVG}use"))
+
+    assert copies(9) == 2
+    assert copies(4) == 1
 
 
 def test_names_inside_a_picture_stand_for_what_they_name() -> None:
@@ -90,11 +95,55 @@ def test_selection_change_and_difference_have_a_mark_each() -> None:
     wrong = arc.differs(4)
     assert wrong is not None
     svg = render.step(episode, 4).as_svg()
-    dashed = [p for p in paths(svg, stroke="#000") if p.get("stroke-dasharray")]
-    assert [p.get("d").count("M") for p in dashed] == [2]  # one cell, and the key's sample
-    corners = paths(svg, fill="#FFF", stroke="#000")
-    marked = sum(p.get("d").count("z") for p in corners)
-    assert marked == wrong.sum() + 1
+    root = parsed(svg)
+    dashed = [
+        e for e in root.iter() if e.get("stroke-dasharray") and e.get("stroke") in ("#000", None)
+    ]
+    outlines = [drawn_by(root, e) for e in dashed if e.get("stroke")]
+    assert [data.count("M") for data in outlines] == [2]  # one cell, and the key's sample
+    assert corners(root) == wrong.sum() + 1
+
+
+def drawn_by(root: Any, element: Any) -> str:
+    """Path data of an element, or of what it refers to."""
+    name = (element.get("href") or "").removeprefix("#")
+    return element.get("d") or next(e for e in root.iter() if e.get("id") == name).get("d")
+
+
+def corners(root: Any) -> int:
+    """How many corner marks a picture has, the key's sample included."""
+    marked = [p for p in root.iter(f"{SVG}path") if "marker" in p.get("style", "")]
+    many = sum(len(re.findall("[MLh]", p.get("d"))) for p in marked)
+    looks = [e for e in root.iter() if e.get("fill") == "#FFF" and e.get("stroke") == "#000"]
+    drawn = [p for look in looks for p in look.iter(f"{SVG}path")]
+    single = [p for p in drawn if not p.get("d").startswith("M0 0")]
+    return many + sum(p.get("d").count("z") for p in single)
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_a_corner_marks_each_wrong_cell_whether_many_or_few(*, few: bool) -> None:
+    episode = stored("large")
+    arc = frames.frames(episode)
+    assert arc is not None
+    counts = [int(arc.differs(t).sum()) for t in range(len(arc))]  # type: ignore[union-attr]
+    t = next(t for t, count in enumerate(counts) if count > 0 and (count <= 24) is few)
+    picture = render.step(episode, t, theme(cell_size=14))
+    root = parsed(picture.as_svg())
+    assert corners(root) == counts[t] + 1
+    assert any("marker" in e.get("style", "") for e in root.iter()) is not few
+    name = next(line for line in lines(picture.as_svg()) if line.words == "Target")
+    page = np.asarray(Image.open(io.BytesIO(picture.as_png(2.0))).convert("RGB"))
+    rows, columns = np.nonzero(arc.differs(t))
+    # Just within the corner: white, whatever the cell's colour.
+    y = 2 * (int(name.y) + 14 + rows * 14) + 3
+    x = 2 * (int(name.x) + columns * 14 + 14) - 4
+    assert (page[y, x] > 200).all()
+
+
+def test_a_picture_of_an_arc_grid_is_small() -> None:
+    # One of 30 x 30 cells in nine colours, drawn thrice; benchmarks/render.py has the ratios.
+    sizes = [len(render.step(stored("large"), t).as_svg().encode()) for t in range(20)]
+    assert np.median(sizes) <= 4_800
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_a_running_episode_says_so() -> None:
 
 def test_the_operation_strip_has_a_sign_for_each_step() -> None:
     svg = render.summary(stored("solved")).as_svg()
-    signs = [g for g in parsed(svg).iter(f"{SVG}g") if "scale(.75)" in (g.get("transform") or "")]
+    signs = [e for e in parsed(svg).iter() if "scale(.75)" in (e.get("transform") or "")]
     assert len(signs) == 23
 
 
