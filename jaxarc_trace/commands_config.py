@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from jaxarc_trace.commands_common import JSON, TRACEBACK, say, show_json, show_table, table
+from jaxarc_trace.commands_common import JSON, TRACEBACK, say, show_json, show_table, table, visible
 from jaxarc_trace.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def add_commands(app: typer.Typer) -> None:
     ):
         _app.command(name, epilog=f"Example: {example}")(command)
     app.add_typer(_app, name="config")
+    example = "jaxarc-trace migrate conf/config.yaml -o trace.yaml"
+    app.command("migrate", epilog=f"Example: {example}")(migrate)
 
 
 def show(
@@ -149,6 +151,44 @@ def explain(
         raise ConfigError(str(problem), (problem,))
     for each in found:
         _show_setting(each)
+
+
+def migrate(
+    old: Annotated[Path, typer.Argument(help="JaxARC's YAML, of today or of July 2025.")],
+    *,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Where to write ours; default: print it.")
+    ] = None,
+    traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
+) -> None:
+    """Turn JaxARC's own settings into ours, and list what became of every key.
+
+    The exit code is 1 when a key could not be read.
+    """
+    from jaxarc_trace.config_compose import to_yaml
+    from jaxarc_trace.config_migrate import migrate as migrated
+
+    found = migrated(old)
+    if out is not None and out.exists():
+        raise ConfigError(f"{out}: expected a path where nothing is yet, found a file; choose one")
+    # Where the settings themselves are printed, the list is no part of them.
+    console = Console(stderr=out is None)
+    for title, pairs in (
+        ("Mapped", found.mapped),
+        ("Dropped", found.dropped),
+        ("Could not be read", found.unreadable),
+    ):
+        if pairs:
+            console.print(Text(f"{title}:", style="bold"))
+        for key, text in pairs:
+            console.print(Text(f"  {visible(key)}: {visible(text)}"), soft_wrap=True)
+    if out is None:
+        typer.echo(to_yaml(found.config), nl=False)
+    else:
+        out.write_text(to_yaml(found.config), encoding="utf-8")
+        console.print(Text(f"Written to {visible(out)}"), soft_wrap=True)
+    if found.unreadable:
+        raise typer.Exit(1)
 
 
 def settings(file: Path | None, overrides: list[str]) -> "TraceConfig":

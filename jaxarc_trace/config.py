@@ -8,12 +8,14 @@ program of one's own.
 """
 
 from jaxarc_trace.config_compose import compose, from_hydra, from_yaml, register, to_yaml
+from jaxarc_trace.config_migrate import Migration, from_jaxarc, migrate
 from jaxarc_trace.config_run import begin_run, draw
 from jaxarc_trace.config_sections import Capture, Keep, Publish, Render, Storage, TraceConfig
 
 __all__ = [
     "Capture",
     "Keep",
+    "Migration",
     "Publish",
     "Render",
     "Storage",
@@ -22,7 +24,9 @@ __all__ = [
     "compose",
     "draw",
     "from_hydra",
+    "from_jaxarc",
     "from_yaml",
+    "migrate",
     "register",
     "to_yaml",
 ]

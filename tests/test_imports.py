@@ -55,7 +55,9 @@ LAYERS = (
     ),
     layer("reading", "source episodes", eager="numpy", lazy="polars"),
     layer(
-        "re-simulation", "divergence simulate replay_parts replay replay_report", eager="jax numpy"
+        "re-simulation",
+        "divergence simulate replay_parts replay replay_report counterfactual added_fields",
+        eager="jax numpy",
     ),
     layer("save and load", "store"),
     layer(
@@ -80,7 +82,8 @@ LAYERS = (
     layer("data files", "conf"),
     layer(
         "configuration",
-        "config config_compose config_fields config_groups config_run config_sections",
+        "config config_compose config_fields config_groups config_jaxarc config_migrate config_run "
+        "config_sections",
         lazy="hydra omegaconf yaml",
     ),
     layer("api", "", lazy="stoa"),
