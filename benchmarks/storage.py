@@ -9,7 +9,9 @@ package checks every checksum as it reads; the others check none. `--layout` com
 and the layout in which every episode is padded to the longest. Flashbax and Minari are run where
 they are installed, Minari on a tenth of the episodes, its times and bytes times ten.
 
-    python benchmarks/storage.py [--steps 1280] [--rounds 5] [--layout]
+    python benchmarks/storage.py [--steps 1280] [--rounds 5] [--json FILE] [--layout]
+
+The ratios are taken within a round, and the median over the rounds is printed.
 """
 
 import argparse
@@ -28,6 +30,7 @@ os.environ["EQX_ON_ERROR"] = "off"
 import jax
 import numpy as np
 from storage_peers import peers
+from timing import save_json
 
 import jaxarc_trace as jt
 from jaxarc_trace import store_format
@@ -166,9 +169,12 @@ def size(path: Path) -> int:
 Row = tuple[str, Callable[..., dict[str, Any]]]
 
 
-def compare(rows: dict[str, Row], rounds: int, raw: int) -> None:
-    """Runs every row in each round, in turn, and prints medians."""
-    seen: dict[str, list[dict[str, Any]]] = {name: [] for name in rows}
+Seen = dict[str, list[dict[str, float]]]
+
+
+def compare(rows: dict[str, Row], rounds: int, raw: int) -> Seen:
+    """Runs every row in each round, in turn, and prints medians; gives every measurement."""
+    seen: Seen = {name: [] for name in rows}
     for index in range(rounds):
         for name, (file, work) in rows.items():
             with tempfile.TemporaryDirectory() as folder:
@@ -190,6 +196,27 @@ def compare(rows: dict[str, Row], rounds: int, raw: int) -> None:
             raw / mid["bytes"],
         ]
         print(f"{name:34}" + "".join(f"{cell:10.2f}" for cell in cells))
+    return seen
+
+
+def reached(seen: Seen, raw: int) -> dict[str, float]:
+    """How this package stands to each of the others, and prints it: within rounds, by median."""
+    own = seen["jaxarc_trace"]
+    found = {"raw / disk": raw / float(np.median([r["bytes"] for r in own]))}
+    for name, results in seen.items():
+        pairs = list(zip(own, results, strict=True))
+        if name == "jaxarc_trace":
+            continue
+        found[f"blocked / save of {name}"] = float(
+            np.median([a["blocked"] / b["save"] for a, b in pairs])
+        )
+        found[f"one episode of {name} / one"] = float(
+            np.median([b["one"] / a["one"] for a, b in pairs])
+        )
+        found[f"all / all of {name}"] = float(np.median([a["all"] / b["all"] for a, b in pairs]))
+    for name, value in found.items():
+        print(f"{name:50}{value:10.3f}")
+    return found
 
 
 def with_chunks(kib: int, recording: Recording, path: Path, index: int) -> dict[str, Any]:
@@ -206,7 +233,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1280, help="steps of 256 lanes to record")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--layout", action="store_true", help="compare layouts, not peers")
+    parser.add_argument("--json", type=Path, help="write every measurement to this file")
     options = parser.parse_args()
+    load = os.getloadavg()
     trace = record(options.steps)
     recording = jt.take(trace)
     raw = sum(a.nbytes for a in arrays(recording).values())
@@ -233,7 +262,14 @@ def main() -> None:
         for name, work in peers().items():
             row = part(tenth, work) if name.startswith("Minari") else work
             rows[name] = ("store", part(row, recording))
-    compare(rows, options.rounds, raw)
+    seen = compare(rows, options.rounds, raw)
+    if options.layout:
+        return
+    ratios = reached(seen, raw)
+    if options.json:
+        data = {"episodes": len(recording), "transitions": len(recording.records), "bytes": raw}
+        loads = {"before": load, "after": os.getloadavg()}
+        save_json(options.json, data=data, load=loads, ratios=ratios, rounds=seen)
 
 
 if __name__ == "__main__":

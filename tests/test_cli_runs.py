@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from jaxarc_trace.limits import read_limits
 from jaxarc_trace.pins import read_pins
 from jaxarc_trace.retention import Retention
 from jaxarc_trace.run import Run
-from tests.recordings import recording
+from tests.recordings import ENVIRONMENT, recording
 from tests.test_arc_agi_3 import answer, cells, written
 from tests.test_retention import numbered, sequences
 
@@ -454,6 +455,23 @@ def test_hostile_names_are_shown_and_do_not_act(command: Command, tmp_path: Path
     assert said.code == 2
     assert said.err.count("\n") == 1
     assert not {"\x1b", "\u202e"} & set(said.err)
+
+
+def test_the_commands_of_the_documentation_work(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    environment = {**ENVIRONMENT, "roles": {"grid": "grid", "operation": "operation"}}
+    with Run.create("runs", "ppo") as run:
+        for step in range(4):
+            run.save(recording(range(3, 13), seed=step, environment=environment), step=step)
+    written(tmp_path / "game.jsonl", answer(0, cells(3, 4)), answer(1, cells(2, 4)))
+    text = (ROOT / "docs" / "runs.md").read_text()
+    lines = [shlex.split(line) for line in text.splitlines() if line.startswith("jaxarc-trace ")]
+    assert {line[1] for line in lines} >= set(COMMANDS)
+    for _, *words in lines:
+        said = command(*(word.replace("$RUN", str(run.path)) for word in words))
+        assert said.code == 0, (words, said.err)
 
 
 def test_ctrl_c_is_exit_code_130_and_leaves_nothing(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_ended_at_any_moment_nothing_committed_is_lost(
     root.mkdir()
     for number in range(KILLS):
         if number % 50 == 0:
-            window = two_rounds(forked, tmp_path / str(number))
+            window = min(1.0, two_rounds(forked, tmp_path / str(number)))
         ended(forked, root, number, how, rng.uniform(0, window))
         seen.update(left_over(root))
         assert_sound(root)
