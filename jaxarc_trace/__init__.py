@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxarc_trace import config, render
+    from jaxarc_trace.added_fields import keep_fields, with_fields
     from jaxarc_trace.codec import Encoding
+    from jaxarc_trace.counterfactual import Counterfactuals, Minimal, counterfactuals, minimize
     from jaxarc_trace.episode import Episode
     from jaxarc_trace.episodes import Episodes
     from jaxarc_trace.errors import (
@@ -51,12 +53,14 @@ __version__ = "0.1.0"
 _LAZY = {
     "ConfigError": "errors",
     "CorruptEpisodeError": "errors",
+    "Counterfactuals": "counterfactual",
     "Encoding": "codec",
     "Episode": "episode",
     "Episodes": "episodes",
     "FormatVersionError": "errors",
     "GenericProbe": "probe",
     "LaneTrace": "slots",
+    "Minimal": "counterfactual",
     "MissingExtraError": "errors",
     "NotATraceError": "errors",
     "Outcome": "probe",
@@ -78,27 +82,33 @@ _LAZY = {
     "TracedState": "wrap",
     "TracedStep": "wrap",
     "attach": "wrap",
+    "counterfactuals": "counterfactual",
     "detach": "wrap",
+    "keep_fields": "added_fields",
     "load": "store",
     "merge": "merge",
+    "minimize": "counterfactual",
     "partition_specs": "shard",
     "replay": "replay",
     "rollout": "rollout",
     "save": "store",
     "take": "take",
     "verify": "store",
+    "with_fields": "added_fields",
     "wrap_step": "wrap",
 }
 
 __all__ = [
     "ConfigError",
     "CorruptEpisodeError",
+    "Counterfactuals",
     "Encoding",
     "Episode",
     "Episodes",
     "FormatVersionError",
     "GenericProbe",
     "LaneTrace",
+    "Minimal",
     "MissingExtraError",
     "NotATraceError",
     "Outcome",
@@ -121,9 +131,12 @@ __all__ = [
     "TracedStep",
     "attach",
     "config",
+    "counterfactuals",
     "detach",
+    "keep_fields",
     "load",
     "merge",
+    "minimize",
     "partition_specs",
     "render",
     "replay",
@@ -131,6 +144,7 @@ __all__ = [
     "save",
     "take",
     "verify",
+    "with_fields",
     "wrap_step",
 ]
 

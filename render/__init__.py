@@ -3,6 +3,7 @@
 `step`, `summary`, `compare` and `filmstrip` return a `Picture`, which shows itself in a notebook
 and saves itself as SVG or PNG. `animate` and `report` write files, `terminal` returns text,
 `render_all` draws many episodes at once.
+`counterfactuals`, `clicks` and `distributions` draw what analysis found.
 """
 
 import importlib
@@ -14,6 +15,7 @@ from jaxarc_trace.render.compare import compare
 from jaxarc_trace.render.drawing import Picture
 from jaxarc_trace.render.filmstrip import filmstrip
 from jaxarc_trace.render.generic import register_renderer
+from jaxarc_trace.render.maps import clicks, counterfactuals, distributions
 from jaxarc_trace.render.step import step
 from jaxarc_trace.render.summary import summary
 from jaxarc_trace.render.theme import Theme, theme
@@ -28,7 +30,10 @@ __all__ = [
     "Picture",
     "Theme",
     "animate",
+    "clicks",
     "compare",
+    "counterfactuals",
+    "distributions",
     "filmstrip",
     "register_renderer",
     "render_all",
