@@ -102,7 +102,8 @@ def _layout(arc: ArcFrames, look: Theme) -> tuple[int, int, int]:
     columns = max([1, *(shape[1] for shape in shapes)])
     if look.cell_size is not None:
         return max(round(look.cell_size), 1), rows, columns
-    return max(min(_PANEL // max(rows, columns), 28), 2), rows, columns
+    least = look.digit_cell if look.digits else 2
+    return max(min(_PANEL // max(rows, columns), 28), least), rows, columns
 
 
 def _panels(
@@ -114,17 +115,47 @@ def _panels(
     for left, values in zip(lefts, grids, strict=True):
         if values.size:
             pixels = enlarge(values, cell, look)
+            if look.digits and cell >= look.digit_cell:
+                _digits(pixels, values, cell, look)
             canvas[_TOP : _TOP + pixels.shape[0], left : left + pixels.shape[1]] = pixels
     chosen = arc.selection(t)
     if chosen is not None:
-        _outline(canvas, chosen, lefts[0], cell, dashed=True)
-    _outline(canvas, arc.changed(t), lefts[1], cell, dashed=False)
+        _outline(canvas, chosen, lefts[0], cell, look, dashed=True)
+    _outline(canvas, arc.changed(t), lefts[1], cell, look, dashed=False)
     wrong = arc.differs(t)
     if wrong is not None:
         _corners(canvas, wrong, lefts[2], cell)
 
 
-def _outline(canvas: np.ndarray, mask: np.ndarray, left: int, cell: int, *, dashed: bool) -> None:
+def _digits(pixels: np.ndarray, values: np.ndarray, cell: int, look: Theme) -> None:
+    """Writes its value into each cell of an enlarged grid, in black or white."""
+    height, width = values.shape
+    cells = pixels[: height * cell, : width * cell].reshape(height, cell, width, cell, 3)
+    for value in np.unique(values[(values >= 0) & (values <= 9)]).tolist():
+        ink, ground = (np.array(rgb(c), float) for c in (look.ink(value), look.colour(value)))
+        cover = _digit(value, cell)[..., None] / 255
+        drawn = np.round(ground + (ink - ground) * cover).astype(np.uint8)
+        rows, columns = np.nonzero(values == value)
+        # The line between cells is the first row and column of each.
+        cells[rows, 1:, columns, 1:] = drawn[1:, 1:]
+
+
+@lru_cache(maxsize=64)
+def _digit(value: int, cell: int) -> np.ndarray:
+    """Which part of each pixel of a cell its digit covers, uint8 `[cell, cell]`."""
+    letters = font(round(cell * 0.7))
+    left, top, right, bottom = letters.getbbox(str(value))
+    cover = require("PIL.Image", "png", "Drawing text into pixels").new("L", (cell, cell))
+    pen = require("PIL.ImageDraw", "png", "Drawing text into pixels").Draw(cover)
+    pen.text(
+        ((cell + 1 - left - right) / 2, (cell + 1 - top - bottom) / 2), str(value), 255, letters
+    )
+    return np.asarray(cover.point(_COVERAGE))
+
+
+def _outline(
+    canvas: np.ndarray, mask: np.ndarray, left: int, cell: int, look: Theme, *, dashed: bool
+) -> None:
     """Black around the cells with white within it: broken for a selection, else whole."""
     height, width = mask.shape
     padded = np.zeros((height + 2, width + 2), bool)
@@ -133,7 +164,9 @@ def _outline(canvas: np.ndarray, mask: np.ndarray, left: int, cell: int, *, dash
     down = true_runs((padded[1:-1, 1:] != padded[1:-1, :-1]).T)
     lines = [(_TOP + row * cell, left + at * cell, 0, n * cell) for row, at, n in across]
     lines += [(_TOP + at * cell, left + column * cell, n * cell, 0) for column, at, n in down]
-    for thick, colour in ((1, 0), (0, 255)):
+    # Between white lines a white one has to be the broader.
+    more = max(round(look.stroke) - 2, 0)
+    for thick, colour in ((1 + more, 0), (more, 255)):
         for y, x, high, wide in lines:
             box = canvas[y - thick : y + high + thick + 1, x - thick : x + wide + thick + 1]
             box[:] = colour

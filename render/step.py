@@ -148,7 +148,8 @@ def _cell_size(panels: list[Panel], look: Theme) -> float:
     if look.cell_size is not None:
         return look.cell_size
     longest = max(max(panel.reach) for panel in panels)
-    return float(max(min(look.panel_size // max(longest, 1), _LARGEST_CELL), 3))
+    least = look.digit_cell if look.digits else 3
+    return float(max(min(look.panel_size // max(longest, 1), _LARGEST_CELL), least))
 
 
 def _heading(arc: ArcFrames, t: int, page: float, words: list[Line], look: Theme) -> str:

@@ -24,7 +24,8 @@ _COLORBLIND = (
     "#000000 #0F346A #D94E2D #12A887 #FFFFC3 #5D5D5D #A475BC #FFAF00 #14FBF1 #692203"
 ).split()
 
-# The canonical hues, as far from each other and from white as they go.
+# The canonical hues, as far from each other and from white as they go: for weak sight. A colour-
+# blind reader cannot tell all of them apart, so this theme writes the digits.
 _VIVID = ("#000000 #0026FF #E60000 #009A1F #FFF200 #8F8F8F #FF4FF8 #FF8A00 #6FF2FF #6B2300").split()
 
 
@@ -50,7 +51,8 @@ class Theme:
         series: colours of the curves of several episodes.
         cell_size: side of a cell in pixels; None chooses the largest that fits `panel_size`.
         panel_size: largest side of a grid in pixels when `cell_size` is None.
-        digits: write the cell value into each cell that is large enough to hold it.
+        digits: write the cell value into each cell that is large enough to hold it. Panels of
+            steps and frames of animations grow beyond `panel_size` until theirs are.
         stroke: width in pixels of selection and change outlines.
         font_family: CSS list; pictures are laid out for DejaVu Sans, one of the widest fonts.
     """
@@ -73,6 +75,9 @@ class Theme:
     digits: bool = False
     stroke: float = 2.0
     font_family: str = "system-ui,sans-serif"
+
+    digit_cell = 12
+    """Least side in pixels of a cell that a picture makes large enough to hold its digit."""
 
     def __post_init__(self) -> None:
         if len(self.cells) != 10:
@@ -213,8 +218,8 @@ def theme(name: str | Theme = "default", **overrides: Any) -> Theme:
     """The theme of that name, with some of its values replaced.
 
     Args:
-        name: `default` (the canonical ARC colours), `colorblind`, `high_contrast` or `dark`;
-            or a `Theme`, which is taken as it is.
+        name: `default` (the canonical ARC colours), `colorblind`, `high_contrast` (strong hues,
+            with digits in the cells) or `dark`; or a `Theme`, which is taken as it is.
         **overrides: fields of `Theme` and their new values, for instance `digits=True`.
 
     Raises:

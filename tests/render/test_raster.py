@@ -55,6 +55,27 @@ def test_the_fonts_are_small_and_come_with_their_licence() -> None:
     assert sizes["DejaVuSans.ttf"] + sizes["DejaVuSans-Bold.ttf"] < 150_000
 
 
+def test_frames_have_digits_where_the_theme_has() -> None:
+    arc = frames.frames(stored("large"))
+    assert arc is not None
+    assert arc.target is not None
+    height, width = arc.target.shape
+    plain, digits = (
+        raster.frame(stored("large"), 0, name) for name in ("default", "high_contrast")
+    )
+    assert digits.shape > plain.shape
+    look = theme("high_contrast")
+    right = digits[66:, -16 - 12 * width - 1 :]
+    for row, column in np.ndindex(height, width):
+        # The lower left of a cell, clear of its corner mark: its colour, and its digit's.
+        cell = right[12 * row + 2 : 12 * row + 12, 12 * column + 2 : 12 * column + 12]
+        seen = {tuple(pixel) for pixel in cell[3:].reshape(-1, 3).tolist()}
+        value = int(arc.target[row, column])
+        ground = np.array(rgb(look.colour(value)))
+        assert rgb(look.colour(value)) in seen
+        assert max(np.abs(np.array(pixel) - ground).max() for pixel in seen) > 70
+
+
 def test_a_picture_is_rasterised_at_the_scale_asked_for() -> None:
     picture = render.step(stored("crop"), 3)
     for scale in (1.0, 2.0, 0.5):

@@ -269,6 +269,18 @@ def test_digits_are_written_on_request() -> None:
     assert len(digits) - len(plain) == 3 * 16
 
 
+def test_the_high_contrast_theme_writes_a_digit_into_every_cell_of_the_largest_grid() -> None:
+    episode = stored("crop")
+    cells = np.arange((len(episode) + 1) * 900).reshape(-1, 30, 30) % 10
+    names = ("working_grid", "input_grid", "target_grid")
+    masks = {f"{name}_mask": np.ones(cells.shape, bool) for name in names}
+    grids = dict.fromkeys(names, cells.astype(np.int32))
+    large = with_states(episode, **grids, **masks, selected=np.zeros(cells.shape, bool))
+    shown = words(render.step(replace(large, actions={}), 3, "high_contrast").as_svg())
+    in_sign = 1  # of Fill and Flood Fill
+    assert sum(word.isdecimal() and len(word) == 1 for word in shown) == 3 * 900 + in_sign
+
+
 def test_a_cell_size_is_kept() -> None:
     svg = render.step(stored("solved"), 4, theme(cell_size=7)).as_svg()
     scales = {element.get("transform") for element in parsed(svg).iter()}

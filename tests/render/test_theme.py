@@ -114,6 +114,14 @@ def test_the_canonical_colours_would_not_do() -> None:
     assert min(smallest(THEMES["default"].cells, sight) for sight in MACHADO) < 6.0
 
 
+def test_the_strong_hues_are_told_apart_by_their_digits() -> None:
+    # By colour alone they would not do, so the theme writes the value into each cell.
+    assert min(smallest(THEMES["high_contrast"].cells, sight) for sight in MACHADO) < 19.0
+    assert THEMES["high_contrast"].digits
+    for name in ("default", "colorblind", "dark"):
+        assert not THEMES[name].digits
+
+
 def test_the_high_contrast_colours_are_further_apart_than_the_canonical_ones() -> None:
     assert smallest(THEMES["high_contrast"].cells, None) > smallest(THEMES["default"].cells, None)
 

@@ -21,7 +21,7 @@ function drawStep() {
   const { a, b } = view;
   const panels = state.compare && b ? comparePanels() : stepPanels(a, state.t);
   const longest = Math.max(1, ...panels.flatMap(({ grid }) => [grid.rows, grid.cols]));
-  const unit = clamp(Math.floor(SAVED_SIDE / longest), 3, 40);
+  const unit = clamp(Math.floor(SAVED_SIDE / longest), state.digits ? SMALLEST_DIGIT : 3, 40);
   const pad = 24;
   let x = pad;
   const top = 118;
