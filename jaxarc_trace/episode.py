@@ -27,7 +27,7 @@ class Episode:
             within an episode is a read-only broadcast view and is also in `constants`.
         constants: fields recorded once an episode, by name, each `[...]`.
         actions: leaves of the action by name, each `[T, ...]`; a bare array is `"action"`.
-        rewards: float32 `[T]`.
+        rewards: `[T]`, of the dtype that was recorded: float32 as a rule.
         terminated: bool `[T]`; true where the environment ended the episode.
         truncated: bool `[T]`; true where a limit ended it.
         extras: what else came of each transition, by name, each `[T, ...]`.
