@@ -116,9 +116,11 @@ def test_ended_at_any_moment_nothing_committed_is_lost(
     root.mkdir()
     for number in range(KILLS):
         if number % 50 == 0:
-            window = min(1.0, two_rounds(forked, tmp_path / str(number)))
+            window = min(1.5, two_rounds(forked, tmp_path / str(number)))
         ended(forked, root, number, how, rng.uniform(0, window))
         seen.update(left_over(root))
+        for file in root.glob(f"{UNFINISHED}*"):
+            file.unlink()  # the next export does it, if the next process comes so far
         assert_sound(root)
     (run,) = runs_under(root)
     Run.resume(run).close()
@@ -129,8 +131,8 @@ def test_ended_at_any_moment_nothing_committed_is_lost(
     if how == signal.SIGINT:
         assert not seen
     elif KILLS >= 100:
-        assert seen["save"] > 10
-        assert seen["export"] > 0
+        assert seen["save"] > 5
+        assert seen["export"] > 5
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 
 from jaxarc_trace.cleaning import runs_under
+from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.exchange import export
 from jaxarc_trace.retention import Retention
 from jaxarc_trace.run import Run
@@ -32,9 +33,14 @@ def torment(root: Path, seed: int) -> None:
     limits = Retention("oldest_first", max_saves=KEPT)
     runs = runs_under(root)
     run = Run.resume(runs[0], retention=limits) if runs else Run.create(root, retention=limits)
+    before = None
     for step in range(10_000):
         path = run.save(held, step=step, background=True)
+        if before is not None:
+            # A save begins when the one before is on disk.
+            os.write(notes, f"{before.name}\n".encode())
+        before = path
+        # While it is saved, so that a moment often hits both.
+        export(Episodes.of(held)[:20], root / f"{seed}-{step}.jsonl.gz")
         if step % 3 == 2:
-            run.wait()
-            os.write(notes, f"{path.name}\n".encode())
-            export(run.episodes()[:20], root / f"{seed}-{step}.jsonl.gz")
+            assert len(run.episodes()[0]) == 30
