@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from jaxarc_trace.spec import Policy, TraceSpec
     from jaxarc_trace.stats import Stats
     from jaxarc_trace.stoa import TraceWrapper
+    from jaxarc_trace.stoix import Evaluation, stoix_envs, stoix_evaluator
     from jaxarc_trace.store import load, save, verify
     from jaxarc_trace.take import take
     from jaxarc_trace.trace import Trace
@@ -57,6 +58,7 @@ _LAZY = {
     "Encoding": "codec",
     "Episode": "episode",
     "Episodes": "episodes",
+    "Evaluation": "stoix",
     "FormatVersionError": "errors",
     "GenericProbe": "probe",
     "LaneTrace": "slots",
@@ -92,6 +94,8 @@ _LAZY = {
     "replay": "replay",
     "rollout": "rollout",
     "save": "store",
+    "stoix_envs": "stoix",
+    "stoix_evaluator": "stoix",
     "take": "take",
     "verify": "store",
     "with_fields": "added_fields",
@@ -105,6 +109,7 @@ __all__ = [
     "Encoding",
     "Episode",
     "Episodes",
+    "Evaluation",
     "FormatVersionError",
     "GenericProbe",
     "LaneTrace",
@@ -142,6 +147,8 @@ __all__ = [
     "replay",
     "rollout",
     "save",
+    "stoix_envs",
+    "stoix_evaluator",
     "take",
     "verify",
     "with_fields",
@@ -154,10 +161,10 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"jaxarc_trace.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "TraceWrapper":
+    if _LAZY[name] in ("stoa", "stoix"):
         from jaxarc_trace.errors import require
 
-        require("stoa", "stoa", "TraceWrapper")
+        require("stoa", "stoa", name)
     value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
     globals()[name] = value
     return value

@@ -20,7 +20,7 @@ from jaxarc_trace.probes import default_probe
 from jaxarc_trace.spec import TraceSpec
 from jaxarc_trace.verbs import AnyTrace, begin, empty, like, record, snapshot, turn
 
-__all__ = ["RolloutState", "rollout"]
+__all__ = ["Loop", "RolloutState", "rollout"]
 
 
 class RolloutState(eqx.Module):
@@ -80,7 +80,7 @@ def rollout(  # noqa: PLR0913 - the whole experiment is named here
         raise SpecError(
             "to go on with a rollout give both start= and trace= of the earlier call, found one"
         )
-    loop = _Loop(
+    loop = Loop(
         env=env,
         policy=policy,
         spec=spec,
@@ -100,7 +100,7 @@ def rollout(  # noqa: PLR0913 - the whole experiment is named here
 
 
 @dataclass(frozen=True)
-class _Loop:
+class Loop:
     """The pieces of one rollout that share its arguments."""
 
     env: Any

@@ -45,7 +45,7 @@ LAYERS = (
         eager="jax equinox chex numpy",
         lazy="jaxarc stoa",
     ),
-    layer("capture of a Stoa environment", "stoa", eager="jax stoa"),
+    layer("capture of a Stoa environment", "stoa stoix", eager="jax stoa"),
     layer("data", "episode recording query", eager="numpy"),
     layer("from device to host", "take", eager="jax numpy"),
     layer(

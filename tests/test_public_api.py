@@ -12,12 +12,12 @@ import pytest
 import jaxarc_trace as jt
 
 NAMES = """
-    ConfigError CorruptEpisodeError Counterfactuals Encoding Episode Episodes FormatVersionError
-    GenericProbe LaneTrace Minimal MissingExtraError NotATraceError Outcome Policy Probe Recording
-    RenderError Replay RolloutState Run SchemaError SpecError Stats StoreError Trace TraceError
-    TraceSpec TraceWrapper TracedState TracedStep attach config counterfactuals detach keep_fields
-    load merge minimize partition_specs render replay rollout save take verify with_fields
-    wrap_step
+    ConfigError CorruptEpisodeError Counterfactuals Encoding Episode Episodes Evaluation
+    FormatVersionError GenericProbe LaneTrace Minimal MissingExtraError NotATraceError Outcome
+    Policy Probe Recording RenderError Replay RolloutState Run SchemaError SpecError Stats
+    StoreError Trace TraceError TraceSpec TraceWrapper TracedState TracedStep attach config
+    counterfactuals detach keep_fields load merge minimize partition_specs render replay rollout
+    save stoix_envs stoix_evaluator take verify with_fields wrap_step
 """.split()
 
 
