@@ -45,7 +45,7 @@ def step(episode: Episode, t: int, theme: str | Theme = "default") -> Picture:
         return generic.step(episode, t, look)
     panels = _panels(arc, t)
     cell = _cell_size(panels, look)
-    columns = [max(panel.values.shape[1] * cell, _NARROWEST) for panel in panels]
+    columns = [max(panel.reach[1] * cell, _NARROWEST) for panel in panels]
     # Grids stand whole cells apart, so that they can share their cells.
     apart = [math.ceil((column + _GAP) / cell) * cell for column in columns]
     across = max(sum(apart[:-1]) + columns[-1], 600)

@@ -177,6 +177,9 @@ def test_a_resize_shows_both_sizes_and_the_former_outline() -> None:
     dotted = [r for r in parsed(svg).iter(f"{SVG}rect") if r.get("stroke-dasharray") == "2 3"]
     assert len(dotted) == 1
     assert float(dotted[0].get("width")) / 12 == float(dotted[0].get("height")) / 10
+    right = float(dotted[0].get("x")) + float(dotted[0].get("width"))
+    target = next(line for line in lines(svg) if line.words == "Target")
+    assert right + 20 < float(target.x)
 
 
 @pytest.mark.parametrize("operation", range(35))

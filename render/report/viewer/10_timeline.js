@@ -164,7 +164,10 @@ function rewardBars(episode, rows, width) {
 function cutMark(left, across, y, value) {
   return s("g", {},
     s("path", { class: "cut", d: `M${left - 2} ${y + 3}L${left + across + 2} ${y - 3}` }),
-    label(left - 5, y + 4, number(value, 2, true), "end", "axis value"));
+    // On the left there is the axis, whose words it must not touch.
+    left < LEFT + 42
+      ? label(left + across + 5, y + 4, number(value, 2, true), "start", "axis value")
+      : label(left - 5, y + 4, number(value, 2, true), "end", "axis value"));
 }
 
 const NARROWEST_ICON = 19; // pixels a step must be wide for its sign to be drawn
