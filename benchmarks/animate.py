@@ -57,10 +57,12 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     logger.disable("jaxarc")
     episode = stored("long")
-    for suffix in (".gif", ".apng"):
+    for suffix in (".gif", ".apng", ".webp", ".mp4"):
         taken = measure({"ours": lambda s=suffix: animation(episode, s)}, rounds)["ours"]
         middle, size = statistics.median(taken), len(animation(episode, suffix))
-        verdict = "ok" if middle <= SECONDS and size <= BYTES else "MISSED"
+        reached = middle <= SECONDS and size <= BYTES
+        # Only the first two have figures to reach.
+        verdict = "" if suffix in (".webp", ".mp4") else "ok" if reached else "MISSED"
         print(
             f"{suffix:6} {len(episode)} steps  {middle:6.3f} s (at most {SECONDS})  "
             f"{size / 1000:6.1f} kB (at most {BYTES / 1000:.0f})  {verdict}"
