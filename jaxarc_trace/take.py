@@ -6,13 +6,14 @@ Inside, a trace on the host is the same tree with NumPy arrays for leaves.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import numpy as np
 from jax.core import Tracer
 
+from jaxarc_trace import codec
 from jaxarc_trace.errors import SchemaError
 from jaxarc_trace.recording import COLUMNS, Recording
 from jaxarc_trace.slots import LaneTrace, policy_slots
@@ -120,8 +121,9 @@ def _on_ring(trace: Any) -> Iterator[_Found]:
             else:
                 stats = _row(trace.running, column)
                 end = int(trace.cursor) - 1
-                final = _state_before(trace, end, column)
-            length = int(stats.length) - (not whole)
+                last = [part[end % spec.ring_steps, column] for part in trace.ring]
+                stats, final = _shortened(trace, stats, last), _state_bytes(trace, last)
+            length = int(stats.length)
             end -= not whole
             kept = min(_kept(spec, length), max(0, end - oldest + 1))
             if kept == 0 and spec.records_steps:
@@ -162,17 +164,17 @@ def _in_lane(trace: Any, lane: int) -> Iterator[_Found]:
         framed = not under_way or int(trace.framed) == int(trace.cursor) + 1
         if not framed and not spec.records_steps:
             continue
-        stats = _row(slots.stats, slot) if framed else trace.running
-        length = int(stats.length) - (not framed)
+        stats, final = _row(slots.stats, slot), slots.finals[slot]
+        if not framed:
+            row = (int(trace.running.length) - 1) % spec.max_steps
+            last = [part[slot, row] for part in slots.records]
+            stats, final = _shortened(trace, trace.running, last), _state_bytes(trace, last)
+        length = int(stats.length)
         # The transition that is left out has taken the row of the one `max_steps` before it.
         kept = min(_kept(spec, length), spec.max_steps - (not framed))
         if kept == 0 and spec.records_steps:
             continue
         steps = np.arange(length - kept, length) % spec.max_steps
-        final = slots.finals[slot]
-        if not framed:
-            row = length % spec.max_steps
-            final = _state_bytes(trace, [part[slot, row] for part in slots.records])
         kept_by = _bits(slots.member[slot]) if spec.policies else last_bit
         end = int(trace.cursor) - 1 - (not framed) if under_way else int(slots.end_step[slot])
         yield _Found(
@@ -215,10 +217,24 @@ def _octets(words: np.ndarray) -> np.ndarray:
     return little.view(np.uint8)
 
 
-def _state_before(trace: Any, step: int, column: int) -> np.ndarray:
-    """The packed state before the action of a step, which the ring still holds."""
-    row = step % trace.plan.spec.ring_steps
-    return _state_bytes(trace, [part[row, column] for part in trace.ring])
+def _shortened(trace: Any, stats: Stats, last: list[np.ndarray]) -> Stats:
+    """Those of an episode under way without its last transition, whose record is given.
+
+    Metrics are those of the state before it already. A sum of float32 that is taken back may
+    differ by a rounding from one that was never made.
+    """
+    schema = trace.plan.schema
+    (field,) = (each for each in schema.step.fields if each.name == "reward")
+    start = schema.state.nbytes + field.offset
+    octets = np.concatenate([_octets(part) for part in last])[start : start + field.nbytes]
+    reward = codec.unpack(field.encoding, field.dtype, field.shape, octets)
+    return replace(
+        stats,
+        length=stats.length - 1,
+        total_return=np.float32(stats.total_return) - reward.astype(np.float32),
+        terminated=np.False_,
+        truncated=np.False_,
+    )
 
 
 def _state_bytes(trace: Any, parts: list[np.ndarray]) -> np.ndarray:

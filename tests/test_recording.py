@@ -231,6 +231,7 @@ def test_an_episode_under_way_is_taken_up_to_the_last_state_that_is_known(layout
         assert not episode.complete
     # The last transition is left out, and the row of the ring that it took is not shown.
     known = min(steps - 1, MAX - 1)
+    assert early.columns["total_return"].tolist() == [float(steps - 1)] * len(early)
     assert early.columns["kept"].tolist() == ([known] * LANES if known else [])
     for index in range(len(early)):
         episode = decoded(early, index)
