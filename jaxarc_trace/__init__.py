@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         TraceError,
     )
     from jaxarc_trace.merge import merge
+    from jaxarc_trace.overhead import Overhead, measure_overhead
     from jaxarc_trace.probe import GenericProbe, Outcome, Probe
     from jaxarc_trace.recording import Recording
     from jaxarc_trace.replay import replay
@@ -66,6 +67,7 @@ _LAZY = {
     "MissingExtraError": "errors",
     "NotATraceError": "errors",
     "Outcome": "probe",
+    "Overhead": "overhead",
     "Policy": "spec",
     "Probe": "probe",
     "Recording": "recording",
@@ -88,6 +90,7 @@ _LAZY = {
     "detach": "wrap",
     "keep_fields": "added_fields",
     "load": "store",
+    "measure_overhead": "overhead",
     "merge": "merge",
     "minimize": "counterfactual",
     "partition_specs": "shard",
@@ -117,6 +120,7 @@ __all__ = [
     "MissingExtraError",
     "NotATraceError",
     "Outcome",
+    "Overhead",
     "Policy",
     "Probe",
     "Recording",
@@ -140,6 +144,7 @@ __all__ = [
     "detach",
     "keep_fields",
     "load",
+    "measure_overhead",
     "merge",
     "minimize",
     "partition_specs",

@@ -45,6 +45,7 @@ LAYERS = (
         eager="jax equinox chex numpy",
         lazy="jaxarc stoa",
     ),
+    layer("what tracing costs", "timing overhead", eager="jax"),
     layer("capture of a Stoa environment", "stoa stoix", eager="jax stoa"),
     layer("data", "episode recording query", eager="numpy"),
     layer("from device to host", "take", eager="jax numpy"),
