@@ -19,6 +19,8 @@ import jax
 from hypothesis import settings
 from loguru import logger
 
+from tests.commands import command  # noqa: F401 - a fixture of every test
+
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -7,9 +7,8 @@ import resource
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,31 +27,8 @@ from jaxarc_trace.demo.show import episode_table
 from jaxarc_trace.demo.tasks import _content
 from jaxarc_trace.errors import SpecError, StoreError
 from tests.arc import SMALL
+from tests.commands import Command
 from tests.imports import ROOT
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command left: exit code, and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Said]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    def call(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["jaxarc-trace", *words])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return Said(int(ended.value.code or 0), said.out, said.err)
-
-    return call
 
 
 @contextmanager

@@ -2,39 +2,17 @@
 
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 import jaxarc_trace as jt
-from jaxarc_trace import cli, commands_render
+from jaxarc_trace import commands_render
 from jaxarc_trace.demo import show
+from tests.commands import Command
 from tests.recordings import ENVIRONMENT, recording
 
 GRIDS = {**ENVIRONMENT, "roles": {"grid": "grid", "operation": "operation", "task": "task"}}
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Said]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    def call(*words: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["jaxarc-trace", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capfd.readouterr()
-        return Said(int(ended.value.code or 0), said.out, said.err)
-
-    return call
 
 
 @pytest.fixture(scope="module")

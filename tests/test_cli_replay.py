@@ -2,44 +2,19 @@
 
 import functools
 import json
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
 import jaxarc_trace as jt
-from jaxarc_trace import cli
 from tests import toy
+from tests.commands import Command
 
 GOLDEN = Path(__file__).parent / "golden" / "replay_v1"
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Said]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*words: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["jaxarc-trace", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capfd.readouterr()
-        return Said(int(ended.value.code or 0), said.out, said.err)
-
-    return call
 
 
 @functools.cache

@@ -1,6 +1,5 @@
 """The commands that look after runs on disk, as a user types them."""
 
-import json
 import os
 import shlex
 import shutil
@@ -8,19 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
 
 import jaxarc_trace as jt
-from jaxarc_trace import cli
 from jaxarc_trace.limits import read_limits
 from jaxarc_trace.pins import read_pins
 from jaxarc_trace.retention import Retention
 from jaxarc_trace.run import Run
+from tests.commands import Command
 from tests.recordings import ENVIRONMENT, recording
 from tests.test_arc_agi_3 import answer, cells, written
 from tests.test_retention import numbered, sequences
@@ -28,34 +25,6 @@ from tests.test_retention import numbered, sequences
 ROOT = Path(__file__).parent.parent
 COMMANDS = "list info verify pin clean export import".split()
 LENGTHS = [5, 40, 17, 3, 30, 9]
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def data(self) -> Any:
-        """What `--json` printed."""
-        return json.loads(self.out)
-
-
-Command = Callable[..., Said]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    monkeypatch.setenv("COLUMNS", "160")
-
-    def call(*words: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["jaxarc-trace", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capfd.readouterr()
-        return Said(int(ended.value.code or 0), said.out, said.err)
-
-    return call
 
 
 @pytest.fixture(scope="module")

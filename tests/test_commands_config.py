@@ -4,9 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import yaml
@@ -17,30 +15,10 @@ from jaxarc_trace.commands_config import completions
 from jaxarc_trace.config import TraceConfig, compose, to_yaml
 from jaxarc_trace.config_groups import GROUPS, keys
 from jaxarc_trace.errors import ConfigError
+from tests.commands import Command
 from tests.recordings import ENVIRONMENT, recording
 
 GRIDS = {**ENVIRONMENT, "roles": {"grid": "grid", "operation": "operation", "task": "task"}}
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Said]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    def call(*words: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["jaxarc-trace", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capfd.readouterr()
-        return Said(int(ended.value.code or 0), said.out, said.err)
-
-    return call
 
 
 def test_show_prints_what_the_words_compose(command: Command, tmp_path: Path) -> None:

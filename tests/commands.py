@@ -1,0 +1,43 @@
+"""The command line as a fixture: a call in this process, and all that it said."""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+from jaxarc_trace import cli
+
+__all__ = ["Command", "Said", "command"]
+
+
+class Said(NamedTuple):
+    """What a command left behind: its exit code, and the text of its two outputs."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        """What `--json` printed."""
+        return json.loads(self.out)
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Calls `jaxarc-trace` with the words given, on a terminal wide enough for every table."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*words: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["jaxarc-trace", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capfd.readouterr()
+        return Said(int(ended.value.code or 0), said.out, said.err)
+
+    return call
