@@ -326,8 +326,9 @@ def _cause(episode: Episode, run: Simulated, first: Divergence) -> str:
     digests = episode.digests
     if digests is None or first.step >= len(digests) or "digest" in names:
         return ""
+    # Digests cover what is discrete, and say nothing of real numbers.
     if (
-        all(name in episode.states for name in names)
+        all(name in episode.states and episode.states[name].dtype.kind in "biu" for name in names)
         and run.digests[first.step] == digests[first.step]
     ):
         return "its digest is that of the state found now, so the recorded values were changed"
