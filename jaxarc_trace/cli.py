@@ -11,11 +11,13 @@ from rich.console import Console
 from rich.text import Text
 
 from jaxarc_trace import (
+    commands_bench,
     commands_config,
     commands_debug,
     commands_demo,
     commands_exchange,
     commands_keep,
+    commands_publish,
     commands_render,
     commands_replay,
     commands_runs,
@@ -82,7 +84,9 @@ for commands in (
     commands_debug,
     commands_keep,
     commands_exchange,
+    commands_publish,
     commands_config,
+    commands_bench,
 ):
     commands.add_commands(app)
 

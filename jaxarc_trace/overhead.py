@@ -26,7 +26,7 @@ from jaxarc_trace.timing import (
 )
 from jaxarc_trace.verbs import AnyTrace
 
-__all__ = ["Overhead", "Side", "compared", "measure_overhead"]
+__all__ = ["Overhead", "Side", "compared", "measure_overhead", "sides"]
 
 
 @dataclass(frozen=True)
@@ -162,19 +162,30 @@ def measure_overhead(
             raise SpecError(f"measure_overhead: {what}: expected at least 1, found {value!r}")
     if budget is not None and not budget > 0:
         raise SpecError(f"measure_overhead: budget: expected a positive ratio, found {budget!r}")
-    given = {"untraced": (fn, args), "traced": (traced_fn, traced_args or args)}
-    compile_times = _compile_times(list(given.values()), compiles)
-    programs = [compile_program(name, f, *values) for name, (f, values) in given.items()]
-    measure(programs, rounds)
-    sides = [
-        _side(program, seconds, f, values)
-        for program, seconds, (f, values) in zip(
-            programs, compile_times, given.values(), strict=True
-        )
-    ]
-    found = compared(*sides, budget=budget)
+    programs = {"untraced": (fn, args), "traced": (traced_fn, traced_args or args)}
+    untraced, traced = sides(programs, rounds, compiles)
+    found = compared(untraced, traced, budget=budget)
     _warn(found)
     return found
+
+
+def sides(
+    given: Mapping[str, tuple[Callable[..., Any], Sequence[Any]]], rounds: int, compiles: int = 1
+) -> list[Side]:
+    """Measures programs in the same interleaved rounds.
+
+    Args:
+        given: by name, each function and its arguments.
+        rounds: as `measure_overhead`.
+        compiles: likewise.
+    """
+    times = _compile_times(list(given.values()), compiles)
+    programs = [compile_program(name, f, *values) for name, (f, values) in given.items()]
+    measure(programs, rounds)
+    return [
+        _side(program, seconds, f, values)
+        for program, seconds, (f, values) in zip(programs, times, given.values(), strict=True)
+    ]
 
 
 def compared(

