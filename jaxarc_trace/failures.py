@@ -206,8 +206,9 @@ def _foreign(view: _View) -> Iterator[Failure]:
     wrong = grid[1][-1] & ~np.isin(grid[0][-1], known)
     painted = wrong & (grid[0][-1] != grid[0][0])
     if painted.any():
-        changed = (grid[0][1:] != grid[0][:-1]) & (grid[0][1:] == grid[0][-1]) & painted
-        steps = tuple(int(t) + 1 for t in np.flatnonzero(changed.any(axis=(1, 2))))
+        cells = grid[0][:, painted]
+        changed = (cells[1:] != cells[:-1]) & (cells[1:] == cells[-1])
+        steps = tuple(int(t) + 1 for t in np.flatnonzero(changed.any(axis=1)))
         colours = ", ".join(str(c) for c in np.unique(grid[0][-1][painted]))
         yield Failure("foreign colour", steps, f"painted in {colours}, which the target has not")
 

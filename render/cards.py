@@ -4,14 +4,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxarc_trace.analysis import Failure
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.render import facts, grid, icons
 from jaxarc_trace.render.chart import Axes
 from jaxarc_trace.render.frames import ArcFrames
-from jaxarc_trace.render.marks import badge, num, path, rect, text
+from jaxarc_trace.render.marks import badge, num, path, rect, text, width
 from jaxarc_trace.render.theme import Theme, ink
 
-__all__ = ["disc", "heading", "operation_strip", "thumbnail", "tiles"]
+__all__ = [
+    "disc",
+    "failure_badges",
+    "failure_marks",
+    "heading",
+    "operation_strip",
+    "thumbnail",
+    "tiles",
+]
 
 
 def heading(title: str, under: str, x: float, page: float, theme: Theme, badges: str = "") -> str:
@@ -47,6 +56,55 @@ def tiles(
         if note:
             parts.append(text(left, y + 41, note, size=11, fill=theme.muted, room=room))
     return "".join(parts)
+
+
+_BADGE_ROW = 26.0
+
+
+def failure_badges(
+    failures: Sequence[Failure], x: float, y: float, room: float, theme: Theme, *, shift: int = 0
+) -> tuple[str, float]:
+    """What went wrong as labels with words, in as many rows as it takes; and how high they are.
+
+    Args:
+        failures: in the order in which they are shown.
+        x: left edge.
+        y: upper edge.
+        room: width of a row.
+        theme: the look.
+        shift: steps that were not kept, which are counted before the first kept one.
+    """
+    parts, left, top = [], x, y
+    for failure in failures:
+        words = f"! {failure.mode}, {_steps(failure.steps, shift)}"
+        wide = width(words, 11, bold=True) + 16
+        if left > x and left + wide > x + room:
+            left, top = x, top + _BADGE_ROW
+        parts.append(rect(left, top, wide, 20, theme.page, stroke=theme.negative, radius=4))
+        parts.append(text(left + 8, top + 14, words, size=11, bold=True))
+        left += wide + 8
+    return "".join(parts), top + _BADGE_ROW - y if failures else 0.0
+
+
+def _steps(steps: Sequence[int], shift: int) -> str:
+    """`step 8`, `steps 19 and 60` or `7 steps from 16 on`."""
+    first, *more = steps
+    if not more:
+        return f"step {first + shift}"
+    if len(more) == 1:
+        return f"steps {first + shift} and {more[0] + shift}"
+    return f"{len(steps)} steps from {first + shift} on"
+
+
+def failure_marks(failures: Sequence[Failure], axes: Axes, y: float, theme: Theme) -> str:
+    """A small triangle at `y` under each step that shows a failure; near ones are one."""
+    last, data = -4.0, []
+    for step in sorted({step for failure in failures for step in failure.steps}):
+        x = axes.at(step, 0)[0]
+        if x - last >= 4:
+            data.append(f"M{num(x)} {num(y)}l3.5 6h-7z")
+            last = x
+    return path("".join(data), fill=theme.negative) if data else ""
 
 
 def disc(x: float, y: float, words: str, theme: Theme) -> str:

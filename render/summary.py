@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxarc_trace.analysis import KeyMoment, key_moments, revisits
+from jaxarc_trace.analysis import Failure, KeyMoment, failure_modes, key_moments, revisits
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.render import cards, chart, facts, generic
 from jaxarc_trace.render.chart import Axes
@@ -22,7 +22,7 @@ _THUMB = 112.0
 
 
 def summary(episode: Episode, theme: str | Theme = "default") -> Picture:
-    """Draws an episode: outcome, numbers, score, rewards, operations and key moments.
+    """Draws an episode: outcome, numbers, what failed, score, rewards, operations, key moments.
 
     Args:
         episode: any episode; one without grids has curves but no thumbnails of grids.
@@ -33,7 +33,10 @@ def summary(episode: Episode, theme: str | Theme = "default") -> Picture:
     """
     look = find_theme(theme)
     arc = frames(episode)
-    moments = key_moments(episode)
+    moments, failures = key_moments(episode), failure_modes(episode)
+    badges, taken = cards.failure_badges(
+        failures, _MARGIN, 148, _PAGE - 2 * _MARGIN, look, shift=episode.dropped
+    )
     parts = [
         cards.heading(
             f"Episode {episode.number} of lane {episode.lane}",
@@ -44,8 +47,9 @@ def summary(episode: Episode, theme: str | Theme = "default") -> Picture:
             cards.outcome_badge(episode, _PAGE - _MARGIN, 22, look),
         ),
         cards.tiles(_MARGIN, 94, _PAGE - 2 * _MARGIN, _numbers(episode, arc), look),
+        badges,
     ]
-    charts, y = _charts(episode, arc, moments, 168, look)
+    charts, y = _charts(episode, arc, moments, failures, 168 + taken, look)
     parts.append(charts)
     if arc is not None:
         shown, y = _thumbnails(arc, moments, y + 34, look)
@@ -56,7 +60,7 @@ def summary(episode: Episode, theme: str | Theme = "default") -> Picture:
         width=_PAGE,
         height=y + _MARGIN,
         title=f"Episode {episode.number} of lane {episode.lane} · {facts.outcome_words(episode)}",
-        description=_describe(episode, arc, moments),
+        description=_describe(episode, arc, moments, failures),
         body="".join(parts),
         theme=look,
     )
@@ -112,7 +116,12 @@ def _best(score: np.ndarray) -> int:
 
 
 def _charts(
-    episode: Episode, arc: ArcFrames | None, moments: tuple[KeyMoment, ...], y: float, look: Theme
+    episode: Episode,
+    arc: ArcFrames | None,
+    moments: tuple[KeyMoment, ...],
+    failures: tuple[Failure, ...],
+    y: float,
+    look: Theme,
 ) -> tuple[str, float]:
     x, wide = _MARGIN + _AXIS, _PAGE - 2 * _MARGIN - _AXIS - 8
     steps = np.arange(len(episode) + 1)
@@ -132,6 +141,8 @@ def _charts(
         _rail(upper, values, moments, y + 18, look),
         chart.curve(upper, steps, values, look.accent, thickness=2.2),
         _dots(upper, values, moments, look),
+        cards.failure_marks(failures, upper, y + 198, look),
+        _failure_key(x + wide, y + 218, look) if failures else "",
         text(_MARGIN, y + 222, "Reward", bold=True),
         chart.y_axis(lower, look, most=3),
         chart.bars(lower, steps[1:], rewards, look),
@@ -147,6 +158,13 @@ def _charts(
     parts.append(chart.x_axis(_at_foot(upper, foot + 4), look, shift=episode.dropped))
     parts.append(text(_MARGIN, foot + 20, "Step", bold=True))
     return "".join(parts), foot + 20
+
+
+def _failure_key(right: float, y: float, look: Theme) -> str:
+    left = right - width("shows a failure", 11) - 12
+    return path(f"M{num(left)} {num(y - 8)}l3.5 6h-7z", fill=look.negative) + text(
+        right, y, "shows a failure", size=11, fill=look.muted, anchor="end"
+    )
 
 
 def _noop_key(right: float, y: float, look: Theme) -> str:
@@ -236,10 +254,16 @@ def _states(
     return "".join(parts), y + side
 
 
-def _describe(episode: Episode, arc: ArcFrames | None, moments: tuple[KeyMoment, ...]) -> str:
+def _describe(
+    episode: Episode,
+    arc: ArcFrames | None,
+    moments: tuple[KeyMoment, ...],
+    failures: tuple[Failure, ...],
+) -> str:
     entries = ", ".join(
         f"{label.lower()} {value}{f' {note}' if note else ''}"
         for label, value, note in _numbers(episode, arc)
     )
     told = "; ".join(f"step {m.step + episode.dropped}: {m.label}" for m in moments)
-    return f"{facts.identity(episode)}. {facts.outcome_words(episode)}. {entries}. {told}."
+    wrong = "".join(f" {failure.mode}: {failure.label}." for failure in failures)
+    return f"{facts.identity(episode)}. {facts.outcome_words(episode)}. {entries}. {told}.{wrong}"

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from jaxarc_trace import render
-from jaxarc_trace.analysis import key_moments
+from jaxarc_trace.analysis import Failure, failure_modes, key_moments
 from jaxarc_trace.errors import RenderError
+from jaxarc_trace.render.cards import failure_marks
 from jaxarc_trace.render.chart import Axes, bars, curve, decimals, spread, ticks
 from jaxarc_trace.render.theme import THEMES, theme
 from tests.render.drawn import SVG, parsed, same_as_golden, words
@@ -35,6 +36,43 @@ def test_a_summary_has_its_numbers_and_its_moments() -> None:
 )
 def test_how_it_ended_is_said_in_words(name: str, expected: str) -> None:
     assert expected in words(render.summary(stored(name)).as_svg())
+
+
+def test_what_failed_stands_in_badges_and_under_the_curve() -> None:
+    episode = stored("operations")
+    svg = render.summary(episode).as_svg()
+    shown = words(svg)
+    assert [line for line in shown if line.startswith("! ")] == [
+        "! oscillation, 32 steps from 2 on",
+        "! collapse, 10 steps from 23 on",
+        "! regression, steps 49 and 66",
+        "! wrong dimensions, step 66",
+        "! premature submit, step 66",
+    ]
+    assert "shows a failure" in shown
+    (marks,) = (
+        path.get("d") for path in parsed(svg).iter(f"{SVG}path") if "l3.5 6h-7z" in path.get("d")
+        and path.get("d").count("M") > 1
+    )  # fmt: skip
+    assert marks.count("M") == len({s for f in failure_modes(episode) for s in f.steps})
+    assert "premature submit: submitted at 0.44 with 34 steps left." in parsed(svg).findtext(
+        f"{SVG}desc"
+    )
+    # The steps are counted with those that were not kept.
+    later = words(render.summary(replace(episode, dropped=100)).as_svg())
+    assert "! wrong dimensions, step 166" in later
+
+
+def test_an_episode_without_failures_has_no_badge_and_no_key() -> None:
+    shown = words(render.summary(stored("wandering")).as_svg())
+    assert not [line for line in shown if line.startswith("! ")]
+    assert "shows a failure" not in shown
+
+
+def test_many_failing_steps_share_their_marks() -> None:
+    axes = Axes(0, 0, 400, 100, 0, 10_000, 0, 1)
+    drawn = failure_marks((Failure("collapse", tuple(range(10_001)), ""),), axes, 0, theme())
+    assert 90 <= drawn.count("M") <= 101
 
 
 def test_a_running_episode_says_so() -> None:
