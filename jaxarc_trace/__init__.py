@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from jaxarc_trace.merge import merge
     from jaxarc_trace.overhead import Overhead, measure_overhead
     from jaxarc_trace.probe import GenericProbe, Outcome, Probe
+    from jaxarc_trace.publish import Published, publish
     from jaxarc_trace.recording import Recording
     from jaxarc_trace.replay import replay
     from jaxarc_trace.replay_report import Replay
@@ -70,6 +71,7 @@ _LAZY = {
     "Overhead": "overhead",
     "Policy": "spec",
     "Probe": "probe",
+    "Published": "publish",
     "Recording": "recording",
     "RenderError": "errors",
     "Replay": "replay_report",
@@ -94,6 +96,7 @@ _LAZY = {
     "merge": "merge",
     "minimize": "counterfactual",
     "partition_specs": "shard",
+    "publish": "publish",
     "replay": "replay",
     "rollout": "rollout",
     "save": "store",
@@ -123,6 +126,7 @@ __all__ = [
     "Overhead",
     "Policy",
     "Probe",
+    "Published",
     "Recording",
     "RenderError",
     "Replay",
@@ -148,6 +152,7 @@ __all__ = [
     "merge",
     "minimize",
     "partition_specs",
+    "publish",
     "render",
     "replay",
     "rollout",

@@ -150,10 +150,13 @@ class Publish:
     tags: tuple[str, ...] = knob((), "Words to find the run by.")
     deadline: float = knob(600.0, "Seconds after which sending is given up.", least=1)
     images: int | None = knob(
-        None, "Episodes whose pictures are sent; null: those that were drawn.", least=0
+        None, "Most episodes with pictures, best and worst first; null: 64.", least=0
     )
     image_budget_mb: float = knob(
         50.0, "Most megabytes (10^6 bytes) of pictures, summaries before steps.", least=0
+    )
+    image_megapixels: float = knob(
+        2.0, "Most megapixels (10^6) of a picture, or of a frame.", least=0.01, most=64
     )
     artifact: bool = knob(default=False, text="Send the traces themselves, as an artifact.")
 

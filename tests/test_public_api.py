@@ -14,10 +14,11 @@ import jaxarc_trace as jt
 NAMES = """
     ConfigError CorruptEpisodeError Counterfactuals Encoding Episode Episodes Evaluation
     FormatVersionError GenericProbe LaneTrace Minimal MissingExtraError NotATraceError Outcome
-    Overhead Policy Probe Recording RenderError Replay RolloutState Run SchemaError SpecError Stats
-    StoreError Trace TraceError TraceSpec TraceWrapper TracedState TracedStep attach config
-    counterfactuals detach keep_fields load measure_overhead merge minimize partition_specs render
-    replay rollout save stoix_envs stoix_evaluator take verify with_fields wrap_step
+    Overhead Policy Probe Published Recording RenderError Replay RolloutState Run SchemaError
+    SpecError Stats StoreError Trace TraceError TraceSpec TraceWrapper TracedState TracedStep
+    attach config counterfactuals detach keep_fields load measure_overhead merge minimize
+    partition_specs publish render replay rollout save stoix_envs stoix_evaluator take verify
+    with_fields wrap_step
 """.split()
 
 
