@@ -18,7 +18,7 @@ import numpy as np
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.errors import StoreError
-from jaxarc_trace.failures import MODES, failure_modes
+from jaxarc_trace.failures import MODES, Failure, failure_modes
 from jaxarc_trace.moments import no_ops, operation_kinds, revisits, role, scores
 
 __all__ = ["FACTS", "facts", "measured"]
@@ -56,8 +56,14 @@ _UNREADABLE: Mapping[str, Any] = {
 _DTYPES = {"score_final": "f4", "score_best": "f4", "no_op_share": "f4", "readable": "?"}
 
 
-def facts(episode: Episode) -> dict[str, Any]:
-    """The values of `FACTS` for one episode."""
+def facts(episode: Episode, failures: Iterable[Failure] | None = None) -> dict[str, Any]:
+    """The values of `FACTS` for one episode.
+
+    Args:
+        episode: the episode.
+        failures: its failure modes, where they are known already.
+    """
+    found = failure_modes(episode) if failures is None else failures
     values = scores(episode)
     known = values is not None and bool(np.isfinite(values).any())
     best = int(np.nanargmax(values)) if known and values is not None else -1
@@ -72,7 +78,7 @@ def facts(episode: Episode) -> dict[str, Any]:
         "distinct_operations": _distinct(episode),
         "submits": -1 if kinds is None else kinds.count("submit"),
         "dimension_match": _dimension_match(episode),
-        "failures": ",".join(failure.mode for failure in failure_modes(episode)),
+        "failures": ",".join(failure.mode for failure in found),
         "readable": True,
     }
 

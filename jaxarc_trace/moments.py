@@ -83,14 +83,29 @@ def revisits(episode: Episode) -> np.ndarray:
     out = np.zeros(len(episode) + 1, bool)
     if grid is None:
         return out
+    rows = _narrow(grid)
+    if mask is not None:
+        rows = np.concatenate([rows.view(np.uint8), np.packbits(_flat(mask) != 0, axis=1)], axis=1)
     seen: set[bytes] = set()
     previous = b""
     for state in range(len(out)):
-        key = grid[state].tobytes() + (b"" if mask is None else mask[state].tobytes())
+        key = rows[state].tobytes()
         out[state] = key in seen and key != previous
         seen.add(key)
         previous = key
     return out
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return values.reshape(len(values), -1)
+
+
+def _narrow(values: np.ndarray) -> np.ndarray:
+    """Rows of values, `[n, size]`, in one byte each where they fit: those of ARC do."""
+    flat = _flat(values)
+    if flat.dtype.kind in "iu" and flat.size and flat.min() >= -128 and flat.max() <= 127:
+        return flat.astype(np.int8)
+    return np.ascontiguousarray(flat)
 
 
 def key_moments(episode: Episode) -> tuple[KeyMoment, ...]:

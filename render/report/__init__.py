@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from jaxarc_trace.analysis import failure_modes
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.errors import RenderError
 from jaxarc_trace.render.files import write
@@ -103,8 +104,9 @@ def _chunks(episodes: Iterable[Episode], index: Index, refuse_above: int) -> lis
     run: list[str] = []
     start = total = 0
     for episode in episodes:
-        text = base64.b64encode(pack(episode)).decode("ascii")
-        index.add(episode, chunk=len(chunks), start=start, length=len(text))
+        failures = failure_modes(episode)
+        text = base64.b64encode(pack(episode, failures)).decode("ascii")
+        index.add(episode, failures, chunk=len(chunks), start=start, length=len(text))
         run.append(text)
         start += len(text)
         total += len(text)

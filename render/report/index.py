@@ -1,12 +1,13 @@
 """What the viewer's table needs of every episode: one column a field, as plain JSON."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxarc_trace import analysis
+from jaxarc_trace.analysis import Failure
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.render import facts
 from jaxarc_trace.render.theme import THEMES, Theme, ink
@@ -17,7 +18,7 @@ FORMAT = 1
 SPARK_POINTS = 24
 _HIGHEST = 254
 _NONE = 255
-_FLOATS = ("return", "score", "best")
+_FLOATS = tuple("return score best best_at no_ops revisits distinct submits size_match".split())
 _PALETTES = {
     "default": "ARC colours",
     "colorblind": "Colour-blind safe",
@@ -40,13 +41,14 @@ class Index:
         self._tasks = _Shared()
         self._outcomes = _Shared()
         self._kept = _Shared()
+        self._failures = _Shared()
         self._environments = _Shared()
         self._metadata = _Shared()
 
     def __len__(self) -> int:
         return len(self._sparks)
 
-    def add(self, episode: Episode, **place: int) -> None:
+    def add(self, episode: Episode, failures: Sequence[Failure] = (), **place: int) -> None:
         """Adds a row; `place` says where the episode's block lies."""
         scores = analysis.scores(episode)
         if scores is not None:
@@ -65,6 +67,7 @@ class Index:
             "score": None if scores is None else _float(scores[-1]),
             "best": None if scores is None else _best(scores),
             "kept": self._kept.add(" ".join(str(name) for name in episode.kept_by)),
+            **self._facts(analysis.facts(episode, failures)),
             "environment": self._environments.of(episode.environment, _environment),
             "metadata": self._metadata.of(episode.metadata, plain),
             **place,
@@ -96,12 +99,28 @@ class Index:
             "tasks": self._tasks.values,
             "outcomes": self._outcomes.values,
             "kept": self._kept.values,
+            "failures": self._failures.values,
             "environments": self._environments.values,
             "metadata": self._metadata.values,
             "metrics": self.metrics,
             "floats": [*_FLOATS, *(f"metric.{name}" for name in self.metrics)],
             "columns": self.columns,
             "sparks": base64.b64encode(b"".join(self._sparks)).decode("ascii"),
+        }
+
+    def _facts(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """What only the steps tell; what an environment does not have is None."""
+        numbers = {
+            "best_at": found["step_of_best"],
+            "revisits": found["revisits"],
+            "distinct": found["distinct_operations"],
+            "submits": found["submits"],
+            "size_match": found["dimension_match"],
+        }
+        return {
+            "failures": self._failures.add(found["failures"].replace(",", ", ") or "none"),
+            "no_ops": _float(found["no_op_share"]),
+            **{name: None if value < 0 else value for name, value in numbers.items()},
         }
 
     def _unique(self, name: str) -> str:

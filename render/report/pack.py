@@ -4,9 +4,10 @@ A block is raw deflate (RFC 1951) of these parts, one after the other, little-en
 
     u8        kind: 1 grids, 0 any other environment
     u32       T, the number of transitions
-    u32, text JSON of that length: `moments` [[state, kind, label], …], `scored`, `operations`,
-              and for grids `shape` [H, W], `bits`, `input`, `target`, `selected`; otherwise
-              `fields` [{name, group, dtype, shape, rows}, …]
+    u32, text JSON of that length: `moments` [[state, kind, label], …], `failures` [[mode, label,
+              first, distance, …], …] with the states that show it, each as its distance from the
+              one before, `scored`, `operations`, and for grids `shape` [H, W], `bits`, `input`,
+              `target`, `selected`; otherwise `fields` [{name, group, dtype, shape, rows}, …]
     f32[T]    rewards, as four planes: all first bytes, all second bytes, and so on
     u8[T]     flags: 1 terminated, 2 truncated
     f32[T+1]  score of every state, as planes, if `scored`
@@ -22,14 +23,14 @@ All grids of an episode are cut to the box that holds the real cells of all of t
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from jaxarc_trace import analysis
-from jaxarc_trace.analysis import role
+from jaxarc_trace.analysis import Failure, role
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.render.frames import ArcFrames, frames
 
@@ -41,12 +42,14 @@ _TERMINATED, _TRUNCATED = 1, 2
 _FIELD_INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32)
 
 
-def pack(episode: Episode) -> bytes:
-    """The block of an episode, deflated."""
+def pack(episode: Episode, failures: Sequence[Failure] | None = None) -> bytes:
+    """The block of an episode, deflated; its failure modes may be given if they are known."""
+    failures = analysis.failure_modes(episode) if failures is None else failures
     found = frames(episode)
     grids, thin = _grids(found) if found is not None else (None, episode)
     extra: dict[str, Any] = {
         "moments": _moments(thin),
+        "failures": [[f.mode, f.label, *np.diff(f.steps, prepend=0).tolist()] for f in failures],
     }
     scores = analysis.scores(episode)
     operations = _operations(episode) if found is None else found.operations

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jaxarc_trace.analysis import facts
 from jaxarc_trace.errors import RenderError
 from jaxarc_trace.render.report import Report, report
 from jaxarc_trace.render.report.index import plain
@@ -80,6 +81,26 @@ def test_the_index_has_a_row_of_every_column_for_every_episode(tmp_path: Path) -
     assert index["columns"]["id"][0] == episodes[0].id
     assert index["tasks"][index["columns"]["task"][0]] == "0e206a2e"
     assert index["scoreLabel"] == "Similarity"
+
+
+def test_the_index_has_what_only_the_steps_tell(tmp_path: Path) -> None:
+    episodes = [*real(), balancing()]
+    index = written(tmp_path / "r.html", episodes).index
+    columns = index["columns"]
+    for row, episode in enumerate(episodes):
+        known = facts(episode)
+        words = index["failures"][columns["failures"][row]]
+        assert words.replace(", ", ",") == (known["failures"] or "none")
+        for name, fact in (
+            ("best_at", "step_of_best"),
+            ("revisits", "revisits"),
+            ("distinct", "distinct_operations"),
+            ("submits", "submits"),
+            ("size_match", "dimension_match"),
+        ):
+            assert columns[name][row] == (None if known[fact] < 0 else known[fact]), name
+        assert columns["no_ops"][row] == pytest.approx(known["no_op_share"])
+    assert columns["submits"][-1] is None
 
 
 def test_every_block_is_where_the_index_says(tmp_path: Path) -> None:

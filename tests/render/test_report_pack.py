@@ -122,6 +122,16 @@ def test_mask_actions_without_a_recorded_selection_are_cut_to_the_grid() -> None
     np.testing.assert_array_equal(got["selections"], got["grids"][:-1] >= 0)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_failure_modes_come_with_the_states_that_show_them(name: str) -> None:
+    episode = stored(name)
+    found = unpacked(inflated(episode))["extra"]["failures"]
+    assert [
+        (mode, label, tuple(np.cumsum(distances).tolist())) for mode, label, *distances in found
+    ] == [(f.mode, f.label, f.steps) for f in analysis.failure_modes(episode)]
+    assert pack(episode, analysis.failure_modes(episode)) == pack(episode)
+
+
 def test_a_target_that_is_hidden_is_not_there() -> None:
     episode = painted(3, 4)
     hidden = np.broadcast_to(np.zeros((30, 30), bool), (5, 30, 30))

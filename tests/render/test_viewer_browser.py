@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 
 IDS = [episode.id for episode in real()]
 WANDERING = NAMES.index("wandering")
+FAILING = NAMES.index("operations")
 
 # Cells of a panel as its digits say them: one text holds x and y of every digit it shows.
 READ_CELLS = """name =>
@@ -111,6 +112,38 @@ def test_key_moments_are_those_of_the_analysis(viewer: Viewer, real_report: Path
     assert viewer.page.locator(".markers [data-moment]").count() == len(labels)
 
 
+def test_failure_modes_are_badges_marks_and_places_to_go(
+    viewer: Viewer, real_report: Path, shots: Path
+) -> None:
+    episode = stored("operations")
+    failures = analysis.failure_modes(episode)
+    states = sorted({state for failure in failures for state in failure.steps})
+    viewer.open(real_report, f"#e={episode.id}")
+    shown = viewer.page.locator("#failures button").all_text_contents()
+    for text, failure in zip(shown, failures, strict=True):
+        assert text.startswith(f"!{failure.mode}")
+    assert shown[0] == "!oscillation32 steps from 2 on"
+    assert shown[-1] == "!premature submitstep 66"
+    marks = viewer.page.locator("#timeline .failing").get_attribute("d") or ""
+    assert marks.count("M") == len(states)
+    viewer.press("f", "f")
+    assert viewer.step == states[1] - 1
+    viewer.press("End", "F")
+    assert viewer.step == states[-2] - 1
+    viewer.press("End")
+    badges = set(viewer.texts("#facts .badge"))
+    assert {f.mode for f in failures if episode.length in f.steps} <= badges
+    # A mode's own button goes through its steps, and round again.
+    viewer.page.locator("#failures button").first.click()
+    viewer.settle()
+    assert viewer.step == failures[0].steps[0] - 1
+    viewer.page.screenshot(path=shots / "failures.png")
+    viewer.press("c")
+    assert not viewer.shows("#failures")
+    viewer.open(real_report, f"#e={IDS[WANDERING]}")
+    assert not viewer.shows("#failures")
+
+
 def test_an_episode_without_a_step_is_shown(viewer: Viewer, folder: Path) -> None:
     episode = painted(3, 4)
     empty = replace(
@@ -136,8 +169,11 @@ def test_every_key_does_what_help_says(viewer: Viewer, real_report: Path) -> Non
     moments = sorted({max(m.step - 1, 0) for m in analysis.key_moments(stored("wandering"))})
     start = last // 2
 
-    def at(key: str, t: int = start) -> int:
-        viewer.open(real_report, f"#e={IDS[WANDERING]}&t={t}")
+    states = [s for f in analysis.failure_modes(stored("operations")) for s in f.steps]
+    failing = {max(state - 1, 0) for state in states}
+
+    def at(key: str, t: int = start, of: int = WANDERING) -> int:
+        viewer.open(real_report, f"#e={IDS[of]}&t={t}")
         viewer.press(key)
         return viewer.step
 
@@ -166,6 +202,8 @@ def test_every_key_does_what_help_says(viewer: Viewer, real_report: Path) -> Non
         "]": lambda: at("]") == min(t for t in changes if t > start),
         ",": lambda: at(",") == max(t for t in moments if t < start),
         ".": lambda: at(".") == min(t for t in moments if t > start),
+        "f": lambda: at("f", of=FAILING) == min(t for t in failing if t > start),
+        "F": lambda: at("F", of=FAILING) == max(t for t in failing if t < start),
         "Space": lambda: at("Space") >= start and viewer.page.locator("#play.playing").count() == 1,
         "c": lambda: "c" in after("c") and "c" not in after("c", f"&c={IDS[1]}"),
         "x": lambda: after("x", f"&c={IDS[1]}") == {"e": IDS[1], "c": IDS[0]},

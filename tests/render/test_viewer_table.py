@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxarc_trace import analysis
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.render import facts
 from jaxarc_trace.render.frames import frames
@@ -33,6 +34,10 @@ def final(episode: Episode) -> float:
     return float(episode.states["similarity_score"][-1])
 
 
+def modes(episode: Episode) -> set[str]:
+    return {failure.mode for failure in analysis.failure_modes(episode)}
+
+
 FILTERS: dict[str, Callable[[Episode], bool]] = {
     "outcome:solved": lambda e: e.outcome == "solved",
     "solved": lambda e: e.outcome == "solved",
@@ -44,6 +49,11 @@ FILTERS: dict[str, Callable[[Episode], bool]] = {
     "kept:best steps>=100": lambda e: len(e) >= 100,
     'task:"0e206a2e" -id:lane0000': lambda e: task(e) == "0e206a2e" and e.lane != 0,
     "lane>=2 lane<=3": lambda e: e.lane in {2, 3},
+    "failures:oscillation": lambda e: "oscillation" in modes(e),
+    "failures:none": lambda e: not modes(e),
+    "-failures:collapse steps>20": lambda e: "collapse" not in modes(e) and len(e) > 20,
+    "no_ops>0.3": lambda e: analysis.facts(e)["no_op_share"] > 0.3,
+    "size_match=0": lambda e: analysis.facts(e)["dimension_match"] == 0,
     "nothing-like-this": lambda _: False,
 }
 

@@ -57,6 +57,11 @@ class Archive {
     return this.index.kept[this.columns.kept[row]];
   }
 
+  /** Names of the failure modes, or `none`. */
+  failures(row) {
+    return this.index.failures[this.columns.failures[row]];
+  }
+
   environment(row) {
     return this.index.environments[this.columns.environment[row]];
   }
@@ -150,6 +155,7 @@ function decodeEpisode(bytes, row, archive) {
     total: archive.columns.return[row],
     environment: archive.environment(row),
     moments: extra.moments,
+    failures: extra.failures.map(readFailure),
     rewards: reader.planes(steps),
     flags: reader.take(steps),
     scores: extra.scored ? reader.planes(steps + 1) : null,
@@ -160,6 +166,12 @@ function decodeEpisode(bytes, row, archive) {
   if (episode.arc) Object.assign(episode, readGrids(reader, extra, steps));
   else episode.fields = extra.fields.map((field) => readField(reader, field));
   return finished(episode);
+}
+
+/** A failure mode and the states that show it, which are stored as distances. */
+function readFailure([mode, text, ...distances]) {
+  let at = 0;
+  return { mode, text, states: distances.map((distance) => (at += distance)) };
 }
 
 /** Little-endian 16-bit words; 65535 stands for "unknown" and becomes -1. */

@@ -148,6 +148,9 @@ function badgesAt(episode, t) {
   }
   if (episode.flags[t] & 1) badges.push({ kind: "note", text: "terminated" });
   else if (episode.flags[t] & 2) badges.push({ kind: "note", text: "truncated" });
+  for (const { mode, states } of episode.failures) {
+    if (states.includes(t + 1)) badges.push({ kind: "bad", text: mode });
+  }
   return badges;
 }
 

@@ -1,6 +1,6 @@
 // ---- Filter and sort ---------------------------------------------------------------------
 // A filter is words separated by spaces, all of which must hold:
-//   solved            the word occurs in id, task, outcome or kept-by
+//   solved            the word occurs in id, task, outcome, kept-by or failures
 //   task:007bbfb7     the field contains the text (quote a text with spaces: task:"a b")
 //   return>0.5  steps<=20  score=1  steps:5..10
 //   -outcome:solved   a minus sign in front turns a token round
@@ -17,10 +17,17 @@ function fieldsOf(archive) {
     task: { type: "text", get: (row) => archive.task(row) },
     outcome: { type: "text", get: (row) => archive.outcome(row) },
     kept: { type: "text", get: (row) => archive.kept(row) },
+    failures: { type: "text", get: (row) => archive.failures(row) },
     steps: column("steps"),
     return: column("return"),
     score: column("score"),
     best: column("best"),
+    best_at: column("best_at"),
+    no_ops: column("no_ops"),
+    revisits: column("revisits"),
+    distinct: column("distinct"),
+    submits: column("submits"),
+    size_match: column("size_match"),
     pair: column("pair"),
     lane: column("lane"),
     number: column("number"),

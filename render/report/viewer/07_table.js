@@ -138,7 +138,9 @@ function pickB(row) {
 function outcomeCell(row) {
   const outcome = view.archive.outcome(row);
   const glyph = OUTCOME_GLYPHS[outcome] || "•";
-  return h("div", { class: "cell outcome", role: "gridcell", title: outcome }, h("span", { class: `outcome ${outcome}` }, h("i", { "aria-hidden": "true" }, glyph), outcome));
+  const failures = view.archive.failures(row);
+  const title = failures === "none" ? outcome : `${outcome}: ${failures}`;
+  return h("div", { class: "cell outcome", role: "gridcell", title }, h("span", { class: `outcome ${outcome}` }, h("i", { "aria-hidden": "true" }, glyph), outcome));
 }
 
 /** The small curve of an episode; its end is marked by a dot. */

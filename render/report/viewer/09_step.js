@@ -134,7 +134,7 @@ function showEpisode() {
 /** An episode that could not be read leaves its line, and nothing of the one before it. */
 function showNothing() {
   byId("heading").replaceChildren(episodeLine(state.a, ""));
-  for (const id of ["panels", "facts", "timeline", "moments", "kinds"]) byId(id).replaceChildren();
+  for (const id of ["panels", "facts", "timeline", "moments", "failures", "kinds"]) byId(id).replaceChildren();
   timelineShown = legendShown = "";
   momentsShown = null;
   operations.show(0, -1);

@@ -81,7 +81,7 @@ function drawTimeline(box, width) {
   svg.append(strip(view.a, rows.strip, width));
   if (rows.compare) svg.append(strip(view.b, rows.second, width), stripNames(rows));
   svg.append(timeAxis(rows, width), s("g", { class: "cursor" }));
-  if (!rows.compare) svg.append(markers(view.a, y, width));
+  if (!rows.compare) svg.append(markers(view.a, y, width), failureMarks(view.a, rows.reward - ROW.gap, width));
   box.querySelector("svg")?.remove();
   box.prepend(svg);
 }
@@ -256,6 +256,21 @@ function markers(episode, y, width) {
   }));
 }
 
+const NEAREST_MARKS = 4; // pixels; of failing steps that are nearer the first is marked
+
+/** A small triangle under each state that shows a failure mode. */
+function failureMarks(episode, top, width) {
+  const x = timeScale(episode, width);
+  const states = [...new Set(episode.failures.flatMap((failure) => failure.states))].sort((a, b) => a - b);
+  let [d, last] = ["", -Infinity];
+  for (const at of states) {
+    if (x(at) - last < NEAREST_MARKS) continue;
+    last = x(at);
+    d += `M${last.toFixed(1)} ${top + 2}l3.5 6h-7z`;
+  }
+  return s("path", { class: "failing", d });
+}
+
 /** The step whose outcome is a key moment; the first state has no step before it. */
 function stepOfMoment([at]) {
   return Math.max(at - 1, 0);
@@ -268,11 +283,21 @@ function showMoments() {
   const list = byId("moments");
   const { moments } = view.a;
   list.hidden = state.compare || !moments.length;
+  byId("failures").hidden = state.compare || !view.a.failures.length;
   if (momentsShown === view.a) return;
   momentsShown = view.a;
+  byId("failures").replaceChildren(...view.a.failures.map((failure) => h("li", {},
+    h("button", { type: "button", title: visible(failure.text, 120), onclick: () => hopFailure(1, failure) },
+      h("b", { "aria-hidden": "true" }, "!"), failure.mode, h("span", {}, placesOf(failure))))));
   list.replaceChildren(...moments.map((moment, i) => h("li", {},
     h("button", { type: "button", "data-step": stepOfMoment(moment), onclick: () => goTo(stepOfMoment(moment)) },
       h("b", {}, i + 1), visible(moment[2], 60)))));
+}
+
+/** `step 8`, or how many steps show it. */
+function placesOf({ states }) {
+  const of = (at) => shownStep(view.a, stepOfMoment([at]));
+  return states.length === 1 ? `step ${of(states[0])}` : `${integer(states.length)} steps from ${of(states[0])} on`;
 }
 
 function moveCursor(width) {

@@ -101,6 +101,14 @@ function hopMoment(direction) {
   hop(steps, direction);
 }
 
+/** To the next or previous step that shows a failure; round again where one mode is asked for. */
+function hopFailure(direction, only = null) {
+  const failures = only ? [only] : view.a?.failures ?? [];
+  const steps = failures.flatMap(({ states }) => states.map((at) => stepOfMoment([at]))).sort((a, b) => a - b);
+  if (only && !steps.some((t) => t > state.t)) goTo(steps[0]);
+  else hop(steps, direction);
+}
+
 // ---- Live region
 
 let sayTimer = 0;

@@ -16,6 +16,8 @@ const KEYS = [
   ["]", "]", "next step that changes something", () => hopChange(1)],
   [",", ",", "previous key moment", () => hopMoment(-1)],
   [".", ".", "next key moment", () => hopMoment(1)],
+  ["f", "f", "next step that shows a failure", () => hopFailure(1)],
+  ["F", "F", "previous step that shows a failure", () => hopFailure(-1)],
   ["Space", " ", "play or pause", () => play(!state.playing)],
   ["c", "c", "compare with another episode, or stop comparing", toggleCompare],
   ["x", "x", "exchange A and B", swap],
