@@ -1,6 +1,7 @@
 """The command `publish`: a run to Weights & Biases, once, or beside a training."""
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -15,6 +16,7 @@ from jaxarc_trace.commands_common import (
     JSON,
     TRACEBACK,
     WHERE,
+    ending,
     plural,
     say,
     show_json,
@@ -32,13 +34,16 @@ __all__ = ["add_commands"]
 
 _LOOK_SECONDS = 10.0
 _STOPPED = 130
-_RUN = Annotated[Path, typer.Argument(help="A run directory.")]
+_RUN = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]
 
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the command to the command line."""
-    example = "jaxarc-trace publish runs/2026-01-31T12-00-00Z_ppo --best 8 publish=wandb_full"
-    app.command("publish", epilog=f"Example: {example}")(publish)
+    examples = (
+        "jaxarc-trace publish runs/2026-01-31T12-00-00Z_ppo --best 8 publish=wandb_full",
+        "jaxarc-trace publish runs/2026-01-31T12-00-00Z_ppo publish.mode=offline",
+    )
+    app.command("publish", epilog=ending(*examples))(publish)
 
 
 def publish(  # noqa: PLR0913 - one argument an option
@@ -46,21 +51,34 @@ def publish(  # noqa: PLR0913 - one argument an option
     overrides: OVERRIDES = None,
     *,
     best: Annotated[
-        int | None, typer.Option(help="So many with the largest return, with steps. Default 8.")
+        int | None,
+        typer.Option(
+            help="So many with the largest return, with steps. Default 8.", show_default=False
+        ),
     ] = None,
     worst: Annotated[
-        int | None, typer.Option(help="So many with the smallest return, with steps. Default 4.")
+        int | None,
+        typer.Option(
+            help="So many with the smallest return, with steps. Default 4.", show_default=False
+        ),
     ] = None,
     where: WHERE = None,
-    project: Annotated[str | None, typer.Option(help="Project at W&B.")] = None,
-    entity: Annotated[str | None, typer.Option(help="User or team at W&B.")] = None,
-    group: Annotated[str | None, typer.Option(help="Group; default: by the config.")] = None,
-    tags: Annotated[
-        str | None, typer.Option(help="Tags, by comma; default: by the config.")
+    project: Annotated[str | None, typer.Option(help="Project at W&B.", show_default=False)] = None,
+    entity: Annotated[
+        str | None, typer.Option(help="User or team at W&B.", show_default=False)
     ] = None,
-    job_type: Annotated[str | None, typer.Option(help="Job type; default: by the config.")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Group; default: by the config.", show_default=False)
+    ] = None,
+    tags: Annotated[
+        str | None, typer.Option(help="Tags, by comma; default: by the config.", show_default=False)
+    ] = None,
+    job_type: Annotated[
+        str | None, typer.Option(help="Job type; default: by the config.", show_default=False)
+    ] = None,
     deadline: Annotated[
-        float | None, typer.Option(help="Seconds after which sending is given up.", min=1)
+        float | None,
+        typer.Option(help="Seconds after which sending is given up.", min=1, show_default=False),
     ] = None,
     offline: Annotated[
         bool, typer.Option("--offline", help="Prepare a run to be sent later; send nothing.")
@@ -149,7 +167,10 @@ def _settings(
 def _published(run: Path, config: "TraceConfig", **options: Any) -> "Published":
     from jaxarc_trace.publish import publish as send
 
-    return send(run, config, **options)
+    with warnings.catch_warnings():
+        # `_show` says it, in one line.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return send(run, config, **options)
 
 
 def _watched(
@@ -202,7 +223,7 @@ def _warn(text: str) -> None:
 
 def _show(done: "Published", *, as_json: bool) -> None:
     if done.problem:
-        _warn(f"W&B was not reached, or not all of it arrived: {done.problem}")
+        _warn(f"not all of it is at W&B: {done.problem}")
     if as_json:
         data = {k: dict(v) if k in ("sent", "failed") else v for k, v in vars(done).items()}
         show_json({**data, "exit_code": done.exit_code})

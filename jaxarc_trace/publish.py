@@ -13,13 +13,16 @@ import shlex
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from jaxarc_trace.config_compose import from_yaml
+from jaxarc_trace.config_run import CONFIG
 from jaxarc_trace.config_sections import Publish, TraceConfig
-from jaxarc_trace.errors import require
+from jaxarc_trace.errors import MissingExtraError, require
 from jaxarc_trace.manifest import read_manifest
 from jaxarc_trace.publish_config import address
 from jaxarc_trace.publish_ledger import Ledger
@@ -34,8 +37,11 @@ __all__ = ["Published", "publish", "status"]
 OFFLINE = "offline"
 LEFT_OFFLINE = 3
 INCOMPLETE = 1
-_RESERVE = (4.0, 0.3, 45.0)
-"""Seconds kept for the offline run when sending fails: at least, as a share, at most."""
+_RESERVE = (12.0, 0.3, 45.0)
+"""Seconds kept for the offline run when sending fails: at least, as a share, at most; never more
+than half of all."""
+_MARGIN = 1.0
+"""Seconds kept for ending the processes."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -109,7 +115,10 @@ def publish(
     gallery: bool = True,
     progress: Progress | None = None,
 ) -> Published:
-    """Sends a run to W&B, or what of it is not there yet. Never raises for the network.
+    """Sends a run to W&B, or what of it is not there yet.
+
+    Whatever the network or the server does is no error but a RuntimeWarning, and `problem` of the
+    result, within the deadline.
 
     Args:
         run: the run, or its directory. It may be written to meanwhile; what is committed is sent.
@@ -138,8 +147,11 @@ def publish(
     ledger = Ledger(path, place_of(address(), given))
     before = {key for key in ledger.items if ledger.confirmed(key)}
     told = _Told(progress)
-    problem = _tried(job, told, began + job.seconds)
-    return _outcome(job, told, problem, before, began)
+    problem = _tried(job, told, began + job.seconds - min(_MARGIN, 0.1 * job.seconds))
+    done = _outcome(job, told, problem, before, began)
+    if done.problem:
+        warnings.warn(f"{path}: not all of it is at W&B: {done.problem}", RuntimeWarning, 2)
+    return done
 
 
 def job_of(
@@ -211,24 +223,39 @@ def status(run: str | os.PathLike[str]) -> list[dict[str, Any]]:
     return found
 
 
-def command_of(path: Path, given: Publish, choice: Choice, *, gallery: bool = True) -> str:
-    """What to type so that a run is published, with these settings."""
-    words = ["jaxarc-trace", "publish", str(path)]
-    default = Publish()
+def command_of(job: Job) -> str:
+    """What to type so that a run is published with these settings."""
+    words = ["jaxarc-trace", "publish", job.run]
+    given, own = job.publish, _own(Path(job.run))
     for name in ("project", "entity", "group", "job_type"):
         value = getattr(given, name)
-        if value != getattr(default, name):
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    if given.tags:
+        if value is not None and value != getattr(own.publish, name):
+            words += [f"--{name.replace('_', '-')}", value]
+    if given.tags != own.publish.tags:
         words += ["--tags", ",".join(given.tags)]
-    for name, value in vars(choice).items():
+    for name, value in vars(job.choice).items():
         if value != getattr(Choice(), name):
             words += [f"--{name}", str(value)]
-    if given.artifact:
-        words.append("publish.artifact=true")
-    if not gallery:
+    if not job.gallery:
         words.append("--no-gallery")
+    for name in ("artifact", "images", "image_budget_mb", "image_megapixels"):
+        value = getattr(given, name)
+        if value != getattr(own.publish, name):
+            words.append(f"publish.{name}={'null' if value is None else str(value).lower()}")
+    if job.theme != own.render.theme:
+        words.append(f"render.theme={job.theme}")
     return shlex.join(words)
+
+
+def _own(path: Path) -> TraceConfig:
+    """The settings that a run was made with."""
+    file = path / CONFIG
+    if not file.is_file():
+        return TraceConfig()
+    try:
+        return from_yaml(file)
+    except MissingExtraError:
+        return TraceConfig()
 
 
 def _settings(config: TraceConfig | Publish | None) -> Publish:
@@ -264,11 +291,11 @@ def _tried(job: Job, told: _Told, until: float) -> str:
     problem = ""
     if job.publish.mode == "online":
         least, share, most = _RESERVE
-        seconds = job.seconds - min(most, max(least, share * job.seconds))
+        kept = min(most, max(least, share * job.seconds), job.seconds / 2)
         with tempfile.TemporaryDirectory(
             prefix="jaxarc-trace-", ignore_cleanup_errors=True
         ) as work:
-            sending = replace(job, work=work, seconds=max(0.5, seconds))
+            sending = replace(job, work=work, seconds=job.seconds - kept)
             problem = attempt(sending, told) or ""
         if not problem:
             for path in (Path(job.run) / FOLDER).glob(f"{OFFLINE}-*"):
@@ -316,7 +343,6 @@ def _outcome(job: Job, told: _Told, problem: str, before: set[str], began: float
         name: sum(k.startswith(f"{kind}:") for k in now - before) for kind, name in names.items()
     }
     pending = tuple(key for key in parts.keys if key not in failed)
-    given = replace(job.publish, mode="online")
     return Published(
         path,
         job.publish.mode,
@@ -328,6 +354,6 @@ def _outcome(job: Job, told: _Told, problem: str, before: set[str], began: float
         problem=without(problem, known_secrets()),
         offline=told.offline,
         notes=told.notes,
-        command=command_of(path, given, job.choice, gallery=job.gallery) if pending else "",
+        command=command_of(job) if pending else "",
         seconds=time.monotonic() - began,
     )

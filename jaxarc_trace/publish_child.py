@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxarc_trace.episodes import Episodes
-from jaxarc_trace.errors import StoreError, TraceError, require
+from jaxarc_trace.errors import StoreError, TraceError
 from jaxarc_trace.facts import measured
 from jaxarc_trace.manifest import read_manifest
 from jaxarc_trace.publish_client import (
@@ -75,7 +75,6 @@ def _end_with_starter() -> None:
 
 
 def _attempt(job: Job, tell: Tell) -> None:
-    require("wandb", "wandb", "Publishing")
     until = time.monotonic() + job.seconds
 
     def left() -> float:

@@ -44,7 +44,7 @@ def begin(job: Job, told: Described, left: Callable[[], float]) -> Any:
     wandb: Any = require("wandb", "wandb", "Publishing")
     online = job.publish.mode == "online"
     settings = wandb.Settings(
-        init_timeout=max(1.0, min(INIT_SECONDS, left())),
+        init_timeout=max(1.0, min(INIT_SECONDS, 0.6 * left())),
         finish_timeout=max(1.0, left()),
         finish_timeout_raises=True,
         console="off",

@@ -72,31 +72,36 @@ def attempt(job: Job, tell: Callable[[Mapping[str, Any]], None]) -> str | None:
     said: queue.Queue[str | None] = queue.Queue()
     reader = threading.Thread(target=_read, args=(child.stdout, said), daemon=True)
     reader.start()
-    found: str | None = f"it was not done within {job.seconds:.0f} s"
-    until = time.monotonic() + job.seconds
     try:
         with contextlib.suppress(BrokenPipeError):
             child.stdin.write(job.to_json() + "\n")
             child.stdin.flush()
-        while (left := until - time.monotonic()) > 0:
-            try:
-                line = said.get(timeout=left)
-            except queue.Empty:
-                break
-            if line is None:
-                found = "the process that publishes ended without a word"
-                break
-            event = json.loads(line)
-            tell(event)
-            if event["event"] in ("end", "problem"):
-                found = event.get("text")
-                break
+        return _heard(said, job.seconds, tell)
     finally:
         _end(child)
         reader.join(_ENDING)
         child.stdin.close()
         child.stdout.close()
-    return found
+
+
+def _heard(
+    said: "queue.Queue[str | None]", seconds: float, tell: Callable[[Mapping[str, Any]], None]
+) -> str | None:
+    """Passes on what the child says until its last word; returns what went wrong."""
+    until = time.monotonic() + seconds
+    doing = "starting"
+    while True:
+        try:
+            line = said.get(timeout=max(0.0, until - time.monotonic()))
+        except queue.Empty:
+            return f"it was not done within {seconds:.0f} s, while {doing}"
+        if line is None:
+            return "the process that publishes ended without a word"
+        event = json.loads(line)
+        doing = event.get("name", doing)
+        tell(event)
+        if event["event"] in ("end", "problem"):
+            return event.get("text")
 
 
 def _read(stream: Any, said: "queue.Queue[str | None]") -> None:
