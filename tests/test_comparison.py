@@ -78,6 +78,18 @@ def test_an_interval_covers_the_truth_as_often_as_it_says():
     assert str(interval(np.zeros(0))) == "-"
 
 
+@pytest.mark.parametrize("what", ["median", "mean"])
+def test_the_interval_of_very_many_values_is_that_of_the_bootstrap(what: str):
+    random = np.random.default_rng(1)
+    # Skewed, so that the ends are not alike.
+    data = random.gamma(2, 1, 5001)
+    found, drawn = interval(data, what), interval(data[:5000], what)
+    assert found.value == pytest.approx(drawn.value, abs=0.01)
+    width = drawn.high - drawn.low
+    assert abs(found.low - drawn.low) < 0.2 * width
+    assert abs(found.high - drawn.high) < 0.2 * width
+
+
 def test_groups_by_task_outcome_and_failure_add_up():
     episodes = measured(jt.load(GOLDEN), cache=False)
     whole = summarise(episodes)[0]

@@ -1,0 +1,88 @@
+"""The commands `stats` and `failures`, as a user types them."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jaxarc_trace as jt
+from jaxarc_trace.analysis import MODES, failure_modes
+from tests.commands import Command
+
+GOLDEN = Path(__file__).parent / "golden" / "replay_v1"
+MEDIANS = ("return", "length", "score_final", "score_best", "step_of_best", "no_op_share")
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """A copy, because what is computed is kept beside the trace."""
+    return Path(shutil.copytree(GOLDEN, tmp_path / "run" / "trace"))
+
+
+def test_stats_gives_medians_with_intervals(command: Command, trace: Path) -> None:
+    said = command("stats", trace)
+    assert said.code == 0, said.err
+    assert all(name in said.out for name in MEDIANS)
+    episodes = jt.load(trace)
+    (group,) = command("stats", trace, "--json").data["groups"]
+    assert (group["group"], group["episodes"]) == ("all", len(episodes))
+    length = group["medians"]["length"]
+    assert length["value"] == np.median(episodes.columns["length"])
+    assert length["low"] <= length["value"] <= length["high"]
+    assert f"{length['value']:.3g} [{length['low']:.3g}, {length['high']:.3g}]" in said.out
+    assert (trace.parent / "analysis").is_dir()
+
+
+@pytest.mark.parametrize("by", ["task", "outcome", "failure"])
+def test_stats_groups_episodes(command: Command, trace: Path, by: str) -> None:
+    groups = command("stats", trace, "--by", by, "--json").data["groups"]
+    found = {group["group"]: group["episodes"] for group in groups}
+    episodes = jt.load(trace)
+    expected: dict[str, int] = {}
+    for index, episode in enumerate(episodes):
+        names = [str(episodes.columns[by][index])] if by != "failure" else [
+            failure.mode for failure in failure_modes(episode)
+        ] or ["none"]  # fmt: skip
+        for name in names:
+            expected[name] = expected.get(name, 0) + 1
+    assert found == expected
+    assert len(found) > 1
+
+
+def test_stats_of_those_for_which_a_condition_holds(command: Command, trace: Path) -> None:
+    where = "failures LIKE '%collapse%' AND no_op_share < 0.9"
+    (group,) = command("stats", trace, "--where", where, "--json").data["groups"]
+    known = [(failure_modes(e), e) for e in jt.load(trace)]
+    collapsed = [e for failures, e in known if "collapse" in {f.mode for f in failures}]
+    assert 0 < group["episodes"] <= len(collapsed)
+    said = command("stats", trace, "--where", "colour = 3")
+    assert said.code == 2
+    assert "colour" in said.err
+
+
+def test_a_bar_shows_how_far_the_reading_is(
+    command: Command, trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what a terminal is to rich
+    assert "Reading episodes" in command("stats", trace).err
+    # The second time everything is known already.
+    assert "Reading episodes" not in command("stats", trace).err
+
+
+def test_failures_says_what_each_mode_means(command: Command) -> None:
+    said = command("failures")
+    assert said.code == 0
+    for mode in MODES:
+        assert mode in said.out
+
+
+@pytest.mark.slow
+def test_failures_check_prints_precision_and_recall(command: Command) -> None:
+    said = command("failures", "--check", "--each", 12)
+    assert said.code == 0, said.out
+    for mode in MODES:
+        row = next(line for line in said.out.splitlines() if line.startswith(mode))
+        *_, precision, recall = row.split()
+        assert min(float(precision), float(recall)) >= 0.95, row
+    assert "24 of them clean" in said.out
