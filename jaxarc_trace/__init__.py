@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxarc_trace import config, render
+    from jaxarc_trace.adapters import environment
     from jaxarc_trace.added_fields import keep_fields, with_fields
     from jaxarc_trace.codec import Encoding
     from jaxarc_trace.counterfactual import Counterfactuals, Minimal, counterfactuals, minimize
+    from jaxarc_trace.environment import Environment, TimeStep
     from jaxarc_trace.episode import Episode
     from jaxarc_trace.episodes import Episodes
     from jaxarc_trace.errors import (
@@ -58,6 +60,7 @@ _LAZY = {
     "CorruptEpisodeError": "errors",
     "Counterfactuals": "counterfactual",
     "Encoding": "codec",
+    "Environment": "environment",
     "Episode": "episode",
     "Episodes": "episodes",
     "Evaluation": "stoix",
@@ -81,6 +84,7 @@ _LAZY = {
     "SpecError": "errors",
     "Stats": "stats",
     "StoreError": "errors",
+    "TimeStep": "environment",
     "Trace": "trace",
     "TraceError": "errors",
     "TraceSpec": "spec",
@@ -90,6 +94,7 @@ _LAZY = {
     "attach": "wrap",
     "counterfactuals": "counterfactual",
     "detach": "wrap",
+    "environment": "adapters",
     "keep_fields": "added_fields",
     "load": "store",
     "measure_overhead": "overhead",
@@ -113,6 +118,7 @@ __all__ = [
     "CorruptEpisodeError",
     "Counterfactuals",
     "Encoding",
+    "Environment",
     "Episode",
     "Episodes",
     "Evaluation",
@@ -136,6 +142,7 @@ __all__ = [
     "SpecError",
     "Stats",
     "StoreError",
+    "TimeStep",
     "Trace",
     "TraceError",
     "TraceSpec",
@@ -146,6 +153,7 @@ __all__ = [
     "config",
     "counterfactuals",
     "detach",
+    "environment",
     "keep_fields",
     "load",
     "measure_overhead",

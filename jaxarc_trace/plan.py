@@ -22,6 +22,7 @@ __all__ = [
     "START",
     "Plan",
     "constant_fields",
+    "lane_axis",
     "pack_constants",
     "pack_fields",
     "pack_state",
@@ -161,6 +162,20 @@ def state_fields(spec: TraceSpec, probe: Probe, state: Any, rank: int) -> dict[s
     if spec.record == "actions":
         return {"digest": digest(probe.carried(state), rank)}
     return _frame(spec, probe, state)
+
+
+def lane_axis(probe: Probe, state: Any) -> int | None:
+    """How many lanes a batch of states has: the first axis of the fields that a probe shows of it.
+
+    Leaves whose first axis is another are shared by the lanes.
+    """
+
+    def shown(state: Any) -> Any:
+        return {**plain_leaves(probe.constants(state)), **plain_leaves(probe.state(state))}
+
+    shapes = [field.shape for field in jax.eval_shape(shown, state).values()]
+    shapes = shapes or [jnp.shape(leaf) for leaf in jax.tree.leaves(state)]
+    return shapes[0][0] if shapes and shapes[0] else None
 
 
 def _frame(spec: TraceSpec, probe: Probe, state: Any) -> dict[str, jax.Array]:

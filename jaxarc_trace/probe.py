@@ -5,7 +5,9 @@ called under jit, and see whatever leading axes the arrays have (a lane axis, or
 select and rename, they do not reduce.
 """
 
-from collections.abc import Mapping
+import difflib
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -93,6 +95,9 @@ class GenericProbe:
         constant: fields that do not change within an episode, by name.
         goal: `goal(state, terminated) -> bool [*lanes]`, what success means here.
         facts: more facts for `describe`.
+
+    Its methods raise `SchemaError` where `encodings`, `skip` or `constant` name nothing that is
+    there, with the nearest name that is.
     """
 
     name: str = "environment"
@@ -101,6 +106,12 @@ class GenericProbe:
     constant: tuple[str, ...] = ()
     goal: Any = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        """So that a probe can be a static argument of jit; equal probes have equal hashes."""
+        encodings = tuple(sorted(self.encodings.items(), key=lambda item: item[0]))
+        facts = json.dumps(self.facts, sort_keys=True, default=str)
+        return hash((type(self), self.name, encodings, self.skip, self.constant, self.goal, facts))
 
     def constants(self, state: Any) -> dict[str, jax.Array]:
         """Leaves named in `constant`."""
@@ -125,7 +136,10 @@ class GenericProbe:
 
     def action(self, action: Any) -> dict[str, jax.Array]:
         """The leaves of the action; a bare array is called `action`."""
-        return named_leaves(action, root="action")
+        leaves = named_leaves(action, root="action")
+        asked = [name for name in self.encodings if name.startswith("action.")]
+        _refuse_unknown("encodings", asked, [f"action.{name}" for name in leaves])
+        return leaves
 
     def outcome(self, result: Any, action: Any) -> Outcome:
         """Reward and flags from a `TimeStep`, a mapping or an object."""
@@ -138,7 +152,28 @@ class GenericProbe:
 
     def _recorded(self, state: Any) -> dict[str, jax.Array]:
         leaves = named_leaves(state, root="state")
+        _refuse_unknown("constant", self.constant, leaves)
+        asked = [name for name in self.encodings if not name.startswith(("action.", "extra."))]
+        _refuse_unknown("encodings", asked, [*leaves, *_OF_STEPS])
+        unused = [name for name in self.skip if not any(leaf.startswith(name) for leaf in leaves)]
+        _refuse_unknown("skip", unused, leaves)
         return {k: v for k, v in leaves.items() if not k.startswith(self.skip or ("\0",))}
+
+
+_OF_STEPS = ("reward", "terminated", "truncated")
+
+
+def _refuse_unknown(what: str, asked: Iterable[str], known: Iterable[str]) -> None:
+    """A name that is nobody's would otherwise do nothing, silently."""
+    known = list(known)
+    for name in asked:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            nearest = f"; nearest: {near[0]!r}" if near else ""
+            raise SchemaError(
+                f"GenericProbe({what}=...): {name!r} is no field; expected of "
+                f"{', '.join(known) or 'none'}{nearest}"
+            )
 
 
 def named_leaves(tree: Any, root: str) -> dict[str, jax.Array]:

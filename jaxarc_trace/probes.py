@@ -5,6 +5,7 @@ from typing import Any
 import jax
 
 from jaxarc_trace import jaxarc
+from jaxarc_trace.environment import Environment
 from jaxarc_trace.probe import GenericProbe, Probe
 
 __all__ = ["default_probe", "sampled_action"]
@@ -19,6 +20,8 @@ def default_probe(env: Any) -> Probe:
     if jaxarc.is_jaxarc(env):
         return jaxarc.probe(env)
     inner = getattr(env, "unwrapped", env)
+    if isinstance(inner, Environment):
+        return inner.probe
     return GenericProbe(name=type(inner).__name__)
 
 

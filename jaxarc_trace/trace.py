@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxarc_trace.plan import (
     Plan,
     constant_fields,
+    lane_axis,
     pack_fields,
     pack_step,
     record_words,
@@ -141,7 +142,7 @@ def begin(trace: Trace, probe: Probe, state: Any) -> Trace:
         state: the states `[all lanes, ...]` that those episodes start from.
     """
     section = trace.plan.schema.constant
-    fields = constant_fields(trace.plan.spec, probe, _traced(trace, state))
+    fields = constant_fields(trace.plan.spec, probe, _traced(trace, probe, state))
 
     def pack(fields: Any) -> jax.Array:
         return pack_fields(section, fields, jax.tree.leaves(fields)[0].shape[:1])
@@ -169,7 +170,7 @@ def record(trace: Trace, probe: Probe, state: Any, action: Any, result: Any) -> 
     Raises:
         SchemaError: at trace time, when a dtype or shape is not the one planned.
     """
-    state, action, result = _traced(trace, (state, action, result))
+    state, action, result = _traced(trace, probe, state, action, result)
     parts, outcome = pack_step(trace.plan, probe, state, action, result, 1)
     row = (trace.cursor % trace.plan.spec.ring_steps).astype(jnp.int32)
     ring = tuple(
@@ -189,7 +190,7 @@ def end(trace: Trace, probe: Probe, state: Any) -> Trace:
         state: the true states after that transition, before any reset, `[all lanes, ...]`.
     """
     done = trace.running.done
-    state = _traced(trace, state)
+    state = _traced(trace, probe, state)
     stats = trace.running.seen(probe.metrics(state))
     success = probe.success(state, trace.running.terminated)
     if success is not None:
@@ -219,7 +220,7 @@ def snapshot(trace: Trace, probe: Probe, state: Any) -> Trace:
         probe: how to look at the environment.
         state: the states that the next action would be taken in, `[all lanes, ...]`.
     """
-    state = _traced(trace, state)
+    state = _traced(trace, probe, state)
     stats = trace.running.seen(probe.metrics(state))
     recent = _filed(trace, probe, trace.running.length > 0, stats, state)
     framed = jnp.full_like(trace.framed, trace.cursor + 1)
@@ -305,9 +306,10 @@ def _ranked(trace: Trace, recent: Recent, done: jax.Array, stats: Stats) -> tupl
     return shelf, trace.eligible.at[0].add(eligible)
 
 
-def _traced(trace: Trace, tree: Any) -> Any:
-    """The traced lanes of a batch; leaves without a lane axis stay as they are."""
+def _traced(trace: Trace, probe: Probe, state: Any, *beside: Any) -> Any:
+    """The traced lanes of states, and of trees beside them; what the lanes share stays whole."""
+    tree = (state, *beside) if beside else state
     if trace.plan.spec.lanes is None:
         return tree
-    count = trace.lanes
-    return jax.tree.map(lambda x: x[:count] if jnp.ndim(x) and len(x) > count else x, tree)
+    lanes, count = lane_axis(probe, state), trace.lanes
+    return jax.tree.map(lambda x: x[:count] if jnp.shape(x)[:1] == (lanes,) else x, tree)

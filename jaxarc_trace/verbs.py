@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxarc_trace import slots, trace
-from jaxarc_trace.plan import Plan
+from jaxarc_trace.plan import Plan, lane_axis
 from jaxarc_trace.probe import Probe
 from jaxarc_trace.slots import LaneTrace
 from jaxarc_trace.trace import Trace
@@ -54,28 +54,30 @@ def begin(kept: AnyTrace, probe: Probe, state: Any) -> AnyTrace:
     """Notes the constants of the episodes whose first transition comes next; see `trace.begin`."""
     if isinstance(kept, Trace):
         return _begin_some(kept, probe, state)
-    return _lanes(kept, lambda t, s: slots.begin(t, probe, s), state)
+    return _lanes(kept, probe, lambda t, s: slots.begin(t, probe, s), state)
 
 
 def record(kept: AnyTrace, probe: Probe, state: Any, action: Any, result: Any) -> AnyTrace:
     """Takes one transition of every lane; see `trace.record`."""
     if isinstance(kept, Trace):
         return trace.record(kept, probe, state, action, result)
-    return _lanes(kept, lambda t, *step: slots.record(t, probe, *step), state, action, result)
+    return _lanes(
+        kept, probe, lambda t, *step: slots.record(t, probe, *step), state, action, result
+    )
 
 
 def end(kept: AnyTrace, probe: Probe, state: Any) -> AnyTrace:
     """Files the episodes that the last transition ended; see `trace.end`."""
     if isinstance(kept, Trace):
         return _end_some(kept, probe, state)
-    return _lanes(kept, lambda t, s: slots.end(t, probe, s), state)
+    return _lanes(kept, probe, lambda t, s: slots.end(t, probe, s), state)
 
 
 def snapshot(kept: AnyTrace, probe: Probe, state: Any) -> AnyTrace:
     """Notes the present state of the episodes under way; see `trace.snapshot`."""
     if isinstance(kept, Trace):
         return trace.snapshot(kept, probe, state)
-    return _lanes(kept, lambda t, s: slots.snapshot(t, probe, s), state)
+    return _lanes(kept, probe, lambda t, s: slots.snapshot(t, probe, s), state)
 
 
 def turn(
@@ -165,10 +167,19 @@ def _gated(
     return value, replace(rest, ring=ring)
 
 
-def _lanes(kept: LaneTrace, function: Callable[..., LaneTrace], *trees: Any) -> LaneTrace:
-    """`function` of one lane, mapped over the lanes of a batch if there is one."""
+def _lanes(
+    kept: LaneTrace, probe: Probe, function: Callable[..., LaneTrace], state: Any, *beside: Any
+) -> LaneTrace:
+    """`function` of one lane, mapped over the lanes of a batch if there is one.
+
+    What the lanes share, having no axis for them, is given to each of them whole.
+    """
+    trees = (state, *beside)
     if kept.cursor.ndim == 0:
         return function(kept, *trees)
-    count = kept.cursor.shape[0]
-    trees = jax.tree.map(lambda leaf: leaf[:count], trees)
-    return jax.vmap(function)(kept, *trees)
+    lanes, count = lane_axis(probe, state), kept.cursor.shape[0]
+    axes = jax.tree.map(lambda leaf: 0 if jnp.shape(leaf)[:1] == (lanes,) else None, trees)
+    trees = jax.tree.map(
+        lambda leaf: leaf[:count] if jnp.shape(leaf)[:1] == (lanes,) else leaf, trees
+    )
+    return jax.vmap(function, in_axes=(0, *axes))(kept, *trees)

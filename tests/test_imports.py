@@ -41,7 +41,7 @@ LAYERS = (
     layer(
         "capture",
         "codec schema spec digest probe plan stats shelf memory trace slots verbs merge shard "
-        "jaxarc probes wrap rollout",
+        "jaxarc environment adapters probes wrap rollout",
         eager="jax equinox chex numpy",
         lazy="jaxarc stoa",
     ),

@@ -2,6 +2,7 @@
 
 from collections import namedtuple
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from stoa import StepType, TimeStep
 
 import jaxarc_trace as jt
+from jaxarc_trace.codec import Encoding
 from jaxarc_trace.errors import SchemaError
 from jaxarc_trace.jaxarc import JaxArcProbe
 from jaxarc_trace.probe import GenericProbe, Outcome, Probe, named_leaves, outcome_of
@@ -83,6 +85,46 @@ def test_a_generic_probe_parts_a_state():
         "name": "game",
         "version": "2",
     }
+
+
+def test_a_generic_probe_can_be_a_static_argument():
+    probe = GenericProbe(encodings={"board": Encoding.between(0, 3)}, facts={"versions": ["1"]})
+    same = GenericProbe(encodings={"board": Encoding.between(0, 3)}, facts={"versions": ["1"]})
+    assert hash(probe) == hash(same)
+    assert {probe: 1}[same] == 1
+    assert probe != GenericProbe(encodings={"board": Encoding.between(0, 4)})
+
+    @partial(jax.jit, static_argnums=0)
+    def names(probe: GenericProbe, state: Any) -> Any:
+        return probe.state(state)
+
+    assert list(names(probe, {"board": jnp.zeros(2, jnp.int32)})) == ["board"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"constant": ("gaol",)}, "gaol"),
+        ({"skip": ("clocks",)}, "clocks"),
+        ({"encodings": {"bord": Encoding.between(0, 3)}}, "bord"),
+    ],
+)
+def test_a_name_that_is_nobody_s_is_refused(fields: Any, name: str):
+    state = World(jnp.zeros((4, 4), jnp.int32), jnp.zeros(2, jnp.int8), jnp.zeros((), jnp.int32))
+    nearest = {"gaol": "goal", "clocks": "clock", "bord": "board"}[name]
+    with pytest.raises(SchemaError) as caught:
+        GenericProbe(**fields).state(state)
+    what = next(iter(fields))
+    known = "board, goal, clock" + ", reward, terminated, truncated" * (what == "encodings")
+    assert str(caught.value) == (
+        f"GenericProbe({what}=...): {name!r} is no field; expected of {known}; nearest: {nearest!r}"
+    )
+
+
+def test_an_encoding_of_an_action_that_is_not_there_is_refused():
+    probe = GenericProbe(encodings={"action.mvoe": Encoding.between(0, 3)})
+    with pytest.raises(SchemaError, match=r"'action.mvoe' is no field.*nearest: 'action.move'"):
+        probe.action({"move": jnp.zeros((), jnp.int32)})
 
 
 def test_a_goal_says_what_success_is():

@@ -12,13 +12,13 @@ import pytest
 import jaxarc_trace as jt
 
 NAMES = """
-    ConfigError CorruptEpisodeError Counterfactuals Encoding Episode Episodes Evaluation
+    ConfigError CorruptEpisodeError Counterfactuals Encoding Environment Episode Episodes Evaluation
     FormatVersionError GenericProbe LaneTrace Minimal MissingExtraError NotATraceError Outcome
     Overhead Policy Probe Published Recording RenderError Replay RolloutState Run SchemaError
-    SpecError Stats StoreError Trace TraceError TraceSpec TraceWrapper TracedState TracedStep
-    attach config counterfactuals detach keep_fields load measure_overhead merge minimize
-    partition_specs publish render replay rollout save stoix_envs stoix_evaluator take verify
-    with_fields wrap_step
+    SpecError Stats StoreError TimeStep Trace TraceError TraceSpec TraceWrapper TracedState
+    TracedStep attach config counterfactuals detach environment keep_fields load measure_overhead
+    merge minimize partition_specs publish render replay rollout save stoix_envs stoix_evaluator
+    take verify with_fields wrap_step
 """.split()
 
 

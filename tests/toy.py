@@ -85,16 +85,28 @@ class LaneState(eqx.Module):
 
 
 class MarkedProbe(GenericProbe):
-    """Records every leaf, knows the goal, and has the mark as its metric."""
+    """Records every leaf, knows the goal, and has the mark as its metric.
+
+    In both forms of the toy the script's row is constant in an episode.
+    """
+
+    def constants(self, state: Any) -> dict[str, jax.Array]:
+        return {k: v for k, v in self._recorded(state).items() if _of_row(k)}
+
+    def state(self, state: Any) -> dict[str, jax.Array]:
+        return {k: v for k, v in self._recorded(state).items() if not _of_row(k)}
 
     def metrics(self, state: Any) -> dict[str, jax.Array]:
         return {"mark": _episode(state).row.mark, "time": _episode(state).time}
 
 
 def probe(**fields: Any) -> MarkedProbe:
-    """The probe of both forms; the script's row is constant in an episode."""
-    constant = tuple(f"{p}row.{name}" for p in ("", "episode.") for name in Script._fields)
-    return MarkedProbe(name="toy", constant=constant, goal=_goal, **fields)
+    """The probe of both forms."""
+    return MarkedProbe(name="toy", goal=_goal, **fields)
+
+
+def _of_row(name: str) -> bool:
+    return name.removeprefix("episode.").startswith("row.")
 
 
 def beginning(row: Script) -> ToyState:
