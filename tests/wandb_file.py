@@ -38,11 +38,12 @@ def records(folder: Path) -> list[Any]:
 
 def rows(found: list[Any]) -> list[dict[str, Any]]:
     """The rows of the history."""
-    return [
-        {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in one.history.item}
-        for one in found
-        if one.WhichOneof("record_type") == "history"
-    ]  # fmt: skip
+    history = [one.history for one in found if one.WhichOneof("record_type") == "history"]
+    return [{_name(item): json.loads(item.value_json) for item in row.item} for row in history]
+
+
+def _name(item: Any) -> str:
+    return ".".join(item.nested_key) or item.key
 
 
 def artifacts(found: list[Any]) -> dict[str, list[Any]]:
