@@ -11,6 +11,7 @@ from jaxarc_trace.render.worker import Drawn, Job, clear_parts, draw, missing
 __all__ = ["Borrowed", "Progress", "Tally", "run"]
 
 _WINDOW = 64
+_GONE = ("KilledWorker", "CommClosedError", "FutureCancelledError", "FutureLostError")
 
 
 @dataclass(frozen=True)
@@ -172,9 +173,15 @@ def _outcome(future: "Future[Any]", job: Job) -> Drawn:
     problem = future.exception()
     if problem is None:
         return future.result()
-    if isinstance(problem, BrokenExecutor):
+    if isinstance(problem, BrokenExecutor) or _of_a_cluster(problem):
         clear_parts(job.folder)
         left = len(job.wants) - len(missing(job))
         words = "its worker process was killed, perhaps for want of memory; run it again"
         return Drawn(left, words)
     raise problem
+
+
+def _of_a_cluster(problem: BaseException) -> bool:
+    """Whether it tells of a worker that is gone, in the words of Dask."""
+    kind = type(problem)
+    return kind.__module__.partition(".")[0] == "distributed" and kind.__name__ in _GONE
