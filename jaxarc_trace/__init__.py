@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxarc_trace import config, render
+    from jaxarc_trace import config, render, triggers
     from jaxarc_trace.adapters import environment
     from jaxarc_trace.added_fields import keep_fields, with_fields
     from jaxarc_trace.codec import Encoding
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from jaxarc_trace.store import load, save, verify
     from jaxarc_trace.take import take
     from jaxarc_trace.trace import Trace
+    from jaxarc_trace.triggers import Trigger
     from jaxarc_trace.wrap import TracedState, TracedStep, attach, detach, wrap_step
 
 __version__ = "0.1.0"
@@ -91,6 +92,7 @@ _LAZY = {
     "TraceWrapper": "stoa",
     "TracedState": "wrap",
     "TracedStep": "wrap",
+    "Trigger": "triggers",
     "attach": "wrap",
     "counterfactuals": "counterfactual",
     "detach": "wrap",
@@ -149,6 +151,7 @@ __all__ = [
     "TraceWrapper",
     "TracedState",
     "TracedStep",
+    "Trigger",
     "attach",
     "config",
     "counterfactuals",
@@ -168,6 +171,7 @@ __all__ = [
     "stoix_envs",
     "stoix_evaluator",
     "take",
+    "triggers",
     "verify",
     "with_fields",
     "wrap_step",
@@ -175,7 +179,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("config", "render"):
+    if name in ("config", "render", "triggers"):
         return importlib.import_module(f"jaxarc_trace.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

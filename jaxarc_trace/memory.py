@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxarc_trace.errors import SpecError
+from jaxarc_trace.lanebox import LaneBox
 from jaxarc_trace.plan import Plan, plan_for
 from jaxarc_trace.probe import Probe
 from jaxarc_trace.probes import default_probe, sampled_action
@@ -145,6 +146,7 @@ def _bytes(plan: Plan, lanes: int | None) -> dict[str, int]:
     def size(tree: Any) -> int:
         return sum(math.prod(x.shape) * jnp.dtype(x.dtype).itemsize for x in jax.tree.leaves(tree))
 
+    trace = trace.trace if isinstance(trace, LaneBox) else trace
     if isinstance(trace, LaneTrace):
         parts = {"ring": 0, "recent": 0, "shelf": size(trace.slots)}
     else:

@@ -9,15 +9,17 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxarc_trace.errors import SpecError
+from jaxarc_trace.lanebox import LaneBox
 from jaxarc_trace.shelf import Shelf
 from jaxarc_trace.slots import LaneTrace
 from jaxarc_trace.stats import choose, later
 from jaxarc_trace.trace import Trace
+from jaxarc_trace.verbs import AnyTrace
 
 __all__ = ["merge"]
 
 
-def merge(*traces: Trace | LaneTrace) -> Trace | LaneTrace:
+def merge(*traces: AnyTrace) -> AnyTrace:
     """One trace that holds what the policies keep of all of them; jittable.
 
     Args:
@@ -26,7 +28,8 @@ def merge(*traces: Trace | LaneTrace) -> Trace | LaneTrace:
 
     Returns:
         A trace of all their lanes. One that has taken fewer steps is moved forward, its ring and
-        every step that it names, so that all end at the same cursor.
+        every step that it names, so that all end at the same cursor. Black boxes that have stopped
+        stay so, each at its own step; such a trace is for reading.
 
     Raises:
         SpecError: when specs or layouts differ, or two traces hold the same lane (checked outside
@@ -42,8 +45,8 @@ def merge(*traces: Trace | LaneTrace) -> Trace | LaneTrace:
                 f"differ: {first.plan.spec.describe()} and {other.plan.spec.describe()}"
             )
     _refuse_shared_lanes(traces)
-    if isinstance(first, LaneTrace):
-        flat = [_flat(trace) for trace in traces if isinstance(trace, LaneTrace)]
+    if isinstance(first, LaneTrace | LaneBox):
+        flat = [_flat(trace) for trace in traces if isinstance(trace, LaneTrace | LaneBox)]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *flat)
     return _merged([trace for trace in traces if isinstance(trace, Trace)])
 
@@ -58,7 +61,11 @@ def _merged(traces: list[Trace]) -> Trace:
     first = traces[0]
     lanes = ("running", "number", "fresh", "lane", "salt", "framed")
     shelf = beside(0, *(trace.shelf for trace in traces))
-    together = {name: beside(0, *(getattr(t, name) for t in traces)) for name in lanes}
+    together: dict[str, Any] = {
+        name: beside(0, *(getattr(t, name) for t in traces)) for name in lanes
+    }
+    if first.box is not None:
+        together["box"] = beside(0, *(trace.box for trace in traces))
     return replace(
         first,
         cursor=cursor,
@@ -89,23 +96,34 @@ def _moved(trace: Trace, steps: jax.Array) -> Trace:
     spec, shelf = trace.plan.spec, trace.shelf
     shift = (steps % spec.ring_steps).astype(jnp.int32)
     wanted = shelf.wanted + later(spec, steps)[None]
+    box = trace.box
+    if box is not None:
+        box = replace(box, fired=jnp.where(box.fired > 0, box.fired + steps, 0))
     return replace(
         trace,
+        box=box,
         shelf=replace(shelf, end_step=shelf.end_step + steps, wanted=wanted),
         cursor=trace.cursor + steps,
-        ring=tuple(jnp.roll(part, shift, axis=0) for part in trace.ring),
+        ring=tuple(_rolled(part, shift, spec.ring_steps) for part in trace.ring),
         recent=replace(trace.recent, end_step=trace.recent.end_step + steps),
         framed=jnp.where(trace.framed == trace.cursor + 1, trace.framed + steps, 0),
     )
 
 
-def _flat(trace: LaneTrace) -> LaneTrace:
+def _rolled(part: jax.Array, shift: jax.Array, rows: int) -> jax.Array:
+    """The rows of the ring moved on; the spare one of a black box stays."""
+    if len(part) == rows:
+        return jnp.roll(part, shift, axis=0)
+    return jnp.concatenate([jnp.roll(part[:rows], shift, axis=0), part[rows:]])
+
+
+def _flat(trace: LaneTrace | LaneBox) -> LaneTrace | LaneBox:
     """With exactly one leading axis, of lanes."""
     axes = trace.cursor.ndim
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[axes:]), trace)
 
 
-def _refuse_shared_lanes(traces: tuple[Trace | LaneTrace, ...]) -> None:
+def _refuse_shared_lanes(traces: tuple[AnyTrace, ...]) -> None:
     if any(isinstance(trace.lane, Tracer) for trace in traces):
         return
     lanes = np.concatenate([np.ravel(np.asarray(trace.lane)) for trace in traces])

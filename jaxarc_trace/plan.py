@@ -240,6 +240,11 @@ def _without_lanes(what: str, fields: Mapping[str, Any], lanes: int | None) -> d
 
 
 def _check_policies(spec: TraceSpec, success: Any) -> None:
+    if spec.trigger is not None and spec.trigger.when.needs_success and success is None:
+        raise SpecError(
+            "triggers.first_solve needs to know what success is, which this probe does not define; "
+            "give GenericProbe(goal=lambda state, terminated: ...), or a condition of your own"
+        )
     if "failed" in spec.policy_names and success is None:
         raise SpecError(
             "keep='failed' needs to know what success is, which this probe does not define; give "

@@ -7,6 +7,7 @@ import jax
 from jax.sharding import PartitionSpec
 
 from jaxarc_trace.errors import SpecError
+from jaxarc_trace.lanebox import LaneBox
 from jaxarc_trace.slots import LaneTrace
 from jaxarc_trace.trace import Trace
 
@@ -34,7 +35,7 @@ def partition_specs(trace: Any, axis: str, *, one_shelf: bool = False) -> Any:
     """
     lanes, rows = PartitionSpec(axis), PartitionSpec(None, axis)
     specs = jax.tree.map(lambda _: lanes, trace)
-    if isinstance(trace, LaneTrace):
+    if isinstance(trace, LaneTrace | LaneBox):
         return specs
     if not isinstance(trace, Trace):
         raise SpecError(

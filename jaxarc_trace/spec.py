@@ -7,6 +7,7 @@ from numbers import Integral
 from typing import Any, Literal, get_args
 
 from jaxarc_trace.errors import SpecError
+from jaxarc_trace.triggers import Trigger
 
 __all__ = ["Level", "Policy", "TraceSpec"]
 
@@ -15,6 +16,7 @@ Layout = Literal["auto", "batch", "lane"]
 Record = Literal["frames", "actions"]
 Score = Callable[[Any], Any]
 
+TRIGGER = "trigger"
 POLICIES = ("last", "first", "best", "worst", "random", "failed")
 DEFAULT_SLOTS = 16
 
@@ -47,6 +49,7 @@ class TraceSpec:
             it is the sum of its counts.
         keep: a policy, a mapping of policies to slot counts, or a function of an episode's
             `Stats` to a score (larger is kept). `last` alone needs no slots: the ring is it.
+            `trigger` is a black box: the ring, which stops around the step that `trigger` names.
         capacity: length of the ring, in steps a lane. Default and least: `2 * max_steps`, resp.
             `max_steps`; with `level="minimal"`, which has no ring of transitions, least 1.
         lanes: trace only the first so many lanes. Default: all.
@@ -61,6 +64,8 @@ class TraceSpec:
             episode begins with, and of each step only the action, what came of it and a digest of
             the state; `load(path, env=...)` steps the environment again to get the frames back,
             so it is for environments that give the same bits again.
+        trigger: with `keep="trigger"`, when the ring stops and how many steps it holds, which is
+            its `capacity`. All lanes stop together; with `layout="lane"` each by itself.
 
     Raises:
         SpecError: on arguments that contradict each other, with what to change.
@@ -77,6 +82,7 @@ class TraceSpec:
     layout: Layout = "auto"
     seed: int = 0
     record: Record = "frames"
+    trigger: Trigger | None = None
 
     def __post_init__(self) -> None:
         """Checks every argument and stores `keep` in its canonical, hashable form."""
@@ -94,11 +100,15 @@ class TraceSpec:
         for name in ("capacity", "lanes", "recent"):
             if getattr(self, name) is not None:
                 set_field(self, name, _whole(name, getattr(self, name), least=1))
-        policies = _policies(self.keep, self.slots)
+        policies = _policies("last" if _is_black_box(self) else self.keep, self.slots)
         set_field(self, "keep", policies)
         set_field(self, "slots", sum(policy.slots for policy in policies))
         least = self.max_steps if self.level != "minimal" else 1
-        if self.capacity is None:
+        if self.trigger is not None:
+            set_field(self, "capacity", self.trigger.steps)
+            # An episode may take one step, and each of them has a start and an end.
+            set_field(self, "recent", self.recent or self.trigger.steps)
+        elif self.capacity is None:
             set_field(self, "capacity", 2 * self.max_steps)
         elif self.capacity < least:
             raise SpecError(
@@ -124,6 +134,8 @@ class TraceSpec:
     @property
     def policy_names(self) -> tuple[str, ...]:
         """Their names, in order; bit `i` of `kept_by` is the i-th, and `last` comes behind."""
+        if self.trigger is not None:
+            return (TRIGGER,)
         return tuple(policy.name for policy in self.policies)
 
     @property
@@ -192,14 +204,18 @@ class TraceSpec:
         if slots is not None and "keep" not in fields and len(self.policies) == 1:
             fields["keep"] = (replace(self.policies[0], slots=slots),)
             slots = None
-        if self.capacity == 2 * self.max_steps:
+        black_box = self.trigger is not None
+        if black_box and fields.get("trigger", self.trigger) is None:
+            fields.setdefault("keep", "last")
+        if black_box or self.capacity == 2 * self.max_steps:
             fields.setdefault("capacity", None)
-        if self.recent == max(4, self.ring_steps // 32):
+        if self.recent == (self.ring_steps if black_box else max(4, self.ring_steps // 32)):
             fields.setdefault("recent", None)
         return replace(self, slots=slots, **fields)
 
     def describe(self) -> dict[str, Any]:
         """The spec as plain JSON; functions become their names."""
+        trigger = {} if self.trigger is None else {"trigger": self.trigger.describe()}
         return {
             "level": self.level,
             "max_steps": self.max_steps,
@@ -211,7 +227,39 @@ class TraceSpec:
             "layout": self.layout,
             "seed": self.seed,
             "record": self.record,
+            **trigger,
         }
+
+
+def _is_black_box(spec: TraceSpec) -> bool:
+    """Whether the ring stops at a trigger; refuses what contradicts that."""
+    asked = isinstance(spec.keep, str) and spec.keep == TRIGGER
+    trigger = spec.trigger
+    if trigger is None:
+        if asked:
+            raise SpecError(
+                "keep='trigger' needs to know when: give trigger=jt.Trigger(when=jt.triggers.nan)"
+            )
+        return False
+    if not isinstance(trigger, Trigger):
+        raise SpecError(f"trigger: expected a jt.Trigger, found {trigger!r}")
+    if not asked and spec.keep != ():
+        raise SpecError(
+            f"trigger= belongs to keep='trigger', found keep={spec.keep!r}; a ring that stops "
+            "fills no shelf, so leave the other policies out, or trigger"
+        )
+    if spec.level == "minimal" or spec.record == "actions":
+        found = "level='minimal'" if spec.level == "minimal" else "record='actions'"
+        raise SpecError(
+            f"keep='trigger' keeps the steps around an event, found {found}, which keeps no "
+            "states of them; leave it out"
+        )
+    if spec.capacity not in (None, trigger.steps):
+        raise SpecError(
+            f"capacity={spec.capacity} contradicts trigger, which keeps before + 1 + after = "
+            f"{trigger.steps} steps; leave capacity out"
+        )
+    return True
 
 
 def _choose(name: str, value: Any, allowed: tuple[str, ...]) -> None:
@@ -297,6 +345,11 @@ def _policy(keep: Any, slots: Any) -> Policy:
 
 def _checked(policy: Policy) -> Policy:
     """The same policy, after looking at each of its parts."""
+    if policy.name == TRIGGER:
+        raise SpecError(
+            "keep: 'trigger' stops the ring and goes with no other policy; say keep='trigger', "
+            "trigger=jt.Trigger(...)"
+        )
     if policy.score is None:
         _choose("keep", policy.name, POLICIES)
     else:

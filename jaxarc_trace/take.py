@@ -14,12 +14,15 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxarc_trace import codec
+from jaxarc_trace.blackbox import events, stopped
 from jaxarc_trace.errors import SchemaError
+from jaxarc_trace.lanebox import LaneBox
 from jaxarc_trace.recording import COLUMNS, Recording
 from jaxarc_trace.slots import LaneTrace, policy_slots
 from jaxarc_trace.spec import TraceSpec
 from jaxarc_trace.stats import Stats
 from jaxarc_trace.trace import Trace
+from jaxarc_trace.verbs import AnyTrace
 
 __all__ = ["take"]
 
@@ -39,9 +42,10 @@ class _Found:
     records: np.ndarray
     constant: np.ndarray
     final: np.ndarray
+    trigger_step: int = 0
 
 
-def take(trace: Trace | LaneTrace) -> Recording:
+def take(trace: AnyTrace) -> Recording:
     """Brings a trace to the host.
 
     An episode under way is taken with all its transitions if the trace was read through `rollout`
@@ -72,7 +76,7 @@ def take(trace: Trace | LaneTrace) -> Recording:
             "gives; take each of them: jt.take(jax.tree.map(lambda leaf: leaf[i], trace))"
         )
     host = jax.tree.map(np.asarray, jax.device_get(trace))
-    found = list(_in_lanes(host)) if isinstance(host, LaneTrace) else list(_in_batch(host))
+    found = list(_in_batch(host) if isinstance(host, Trace) else _in_lanes(host))
     spec: TraceSpec = trace.plan.spec
     return _assembled(trace, spec, _once(found))
 
@@ -102,10 +106,12 @@ def _in_batch(trace: Any) -> Iterator[_Found]:
 def _on_ring(trace: Any) -> Iterator[_Found]:
     spec, recent = trace.plan.spec, trace.recent
     rows = recent.finals.shape[0]
-    last_bit = 1 << len(spec.policies)
-    framed = bool((trace.framed == trace.cursor + 1).all())
-    oldest = int(trace.cursor) - spec.ring_steps
+    last_bit = 1 << len(spec.policy_names)
+    known = bool((trace.framed == trace.cursor + 1).all())
     for column, lane in enumerate(trace.lane):
+        stop, fired = stopped(trace.box, column)
+        cursor, framed = (int(trace.cursor), known) if stop is None else (stop, True)
+        oldest = cursor - spec.ring_steps
         number = int(trace.number[column])
         under_way = int(trace.running.length[column]) > 0
         for episode in range(max(0, number - rows + 1), number + under_way):
@@ -120,7 +126,7 @@ def _on_ring(trace: Any) -> Iterator[_Found]:
                 final = recent.finals[row, column]
             else:
                 stats = _row(trace.running, column)
-                end = int(trace.cursor) - 1
+                end = cursor - 1
                 last = [part[end % spec.ring_steps, column] for part in trace.ring]
                 stats, final = _shortened(trace, stats, last), _state_bytes(trace, last)
             length = int(stats.length)
@@ -129,18 +135,20 @@ def _on_ring(trace: Any) -> Iterator[_Found]:
             if kept == 0 and spec.records_steps:
                 continue
             steps = np.arange(end - kept + 1, end + 1) % spec.ring_steps
+            held = fired is not None and end - kept < fired <= end
             yield _Found(
                 lane=int(lane),
                 number=episode,
                 length=length,
                 kept=kept,
                 complete=complete,
-                kept_by=last_bit,
+                kept_by=last_bit | held,
                 end_step=end,
                 stats=stats,
                 records=_joined([part[steps, column] for part in trace.ring], kept),
                 constant=recent.constants[row, column],
                 final=final,
+                trigger_step=length - (end - fired) if fired is not None and held else 0,
             )
 
 
@@ -150,7 +158,11 @@ def _in_lanes(trace: Any) -> Iterator[_Found]:
     distinct = len(np.unique(flat.lane)) == lanes
     for index in range(lanes):
         one = jax.tree.map(lambda leaf, index=index: leaf[index], flat)
-        yield from _in_lane(one, int(one.lane) if distinct else index)
+        lane = int(one.lane) if distinct else index
+        if isinstance(one, LaneBox):
+            yield from _on_ring(replace(one.trace, lane=np.array([lane], np.int32)))
+        else:
+            yield from _in_lane(one, lane)
 
 
 def _in_lane(trace: Any, lane: int) -> Iterator[_Found]:
@@ -193,7 +205,8 @@ def _in_lane(trace: Any, lane: int) -> Iterator[_Found]:
 
 
 def _kept(spec: TraceSpec, length: int) -> int:
-    return min(length, spec.max_steps) if spec.records_steps else 0
+    longest = spec.max_steps if spec.trigger is None else spec.ring_steps
+    return min(length, longest) if spec.records_steps else 0
 
 
 def _row(stats: Stats, index: Any) -> Stats:
@@ -275,7 +288,7 @@ def _once(found: list[_Found]) -> list[_Found]:
     ]
 
 
-def _assembled(trace: Trace | LaneTrace, spec: TraceSpec, found: list[_Found]) -> Recording:
+def _assembled(trace: AnyTrace, spec: TraceSpec, found: list[_Found]) -> Recording:
     schema = trace.plan.schema
     values: dict[str, list[Any]] = {
         "lane": [e.lane for e in found],
@@ -295,6 +308,9 @@ def _assembled(trace: Trace | LaneTrace, spec: TraceSpec, found: list[_Found]) -
         for which in ("final", "best"):
             column = [getattr(e.stats, which)[name] for e in found]
             columns[f"metric.{name}_{which}"] = np.asarray(column, np.float32)
+    if spec.trigger is not None:
+        steps = [e.trigger_step for e in found]
+        columns["metric.trigger_step"] = np.asarray(steps, np.float32)
     return Recording(
         schema=schema,
         policies=(*spec.policy_names, "last"),
@@ -305,7 +321,7 @@ def _assembled(trace: Trace | LaneTrace, spec: TraceSpec, found: list[_Found]) -
             [np.zeros((0, schema.record_bytes), np.uint8), *(e.records for e in found if e.kept)]
         ),
         environment=json.loads(trace.plan.environment),
-        spec={**spec.describe(), **_counts(trace)},
+        spec={**spec.describe(), **_counts(trace), **_triggered(trace)},
     )
 
 
@@ -313,11 +329,11 @@ def _stacked(rows: list[np.ndarray], width: int) -> np.ndarray:
     return np.stack(rows) if rows else np.zeros((0, width), np.uint8)
 
 
-def _counts(trace: Trace | LaneTrace) -> Mapping[str, Any]:
+def _counts(trace: AnyTrace) -> Mapping[str, Any]:
     """How much there was to choose from: what makes a `random` sample an estimate."""
     counts = np.asarray(jax.device_get(trace.eligible), np.int64)
     policies = trace.plan.spec.policy_names or ("last",) * len(policy_slots(trace.plan))
-    if isinstance(trace, Trace) and not trace.plan.spec.policies:
+    if not isinstance(trace, LaneTrace) and not trace.plan.spec.policies:
         policies = ()
     eligible = counts.reshape(-1, counts.shape[-1]).sum(axis=0) if counts.size else []
     return {
@@ -325,3 +341,12 @@ def _counts(trace: Trace | LaneTrace) -> Mapping[str, Any]:
         "eligible": {name: int(n) for name, n in zip(policies, eligible, strict=False)},
         "steps_seen": int(np.max(np.asarray(trace.cursor), initial=0)),
     }
+
+
+def _triggered(trace: AnyTrace) -> Mapping[str, Any]:
+    """When a black box stopped, in which lanes, and why."""
+    held = trace.trace if isinstance(trace, LaneBox) else trace
+    if not isinstance(held, Trace) or held.box is None:
+        return {}
+    box, lane = jax.tree.map(np.asarray, jax.device_get((held.box, held.lane)))
+    return {"trigger": {**box.trigger.describe(), "fired": events(box, lane)}}

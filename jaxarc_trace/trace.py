@@ -16,6 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from jaxarc_trace.blackbox import Box, empty_box
 from jaxarc_trace.plan import (
     Plan,
     constant_fields,
@@ -28,8 +29,9 @@ from jaxarc_trace.plan import (
 from jaxarc_trace.probe import Probe
 from jaxarc_trace.shelf import Finishers, Shelf, empty_shelf, shelved
 from jaxarc_trace.stats import Stats
+from jaxarc_trace.triggers import Moment
 
-__all__ = ["Recent", "Trace", "begin", "empty", "end", "record", "snapshot"]
+__all__ = ["Recent", "Trace", "begin", "due", "empty", "end", "record", "snapshot"]
 
 # Of many lanes few begin or end at once, and packing all of them costs more than the ring itself.
 # So many lanes are packed together; one program for all sizes, and most steps need it once.
@@ -61,7 +63,7 @@ class Trace(eqx.Module):
         plan: the static part: spec, byte layout, environment.
         cursor: uint32 scalar, steps recorded so far; step `s` lies in row `s % capacity`.
         ring: arrays of unsigned words `[capacity, lane, ...]`; their little-endian bytes side by
-            side are the records.
+            side are the records. A black box has one row more, for what comes after its end.
         recent: starts and ends of recent episodes.
         running: `[lane]`, the episodes under way.
         number: uint32 `[lane]`, number of the episode under way.
@@ -72,6 +74,7 @@ class Trace(eqx.Module):
         seen: uint32 `[shard]`, episodes that ended.
         eligible: uint32 `[shard, policy]`, those that each policy could have kept.
         framed: uint32 `[shard]`, cursor at the last `snapshot`, plus one.
+        box: whether it has stopped, for `keep="trigger"`; None for every other.
     """
 
     plan: Plan = eqx.field(static=True)
@@ -87,6 +90,7 @@ class Trace(eqx.Module):
     seen: jax.Array
     eligible: jax.Array
     framed: jax.Array
+    box: Box | None = None
 
     @property
     def lanes(self) -> int:
@@ -105,6 +109,7 @@ def empty(plan: Plan, lane: jax.Array, salt: jax.Array) -> Trace:
     spec, schema = plan.spec, plan.schema
     traced = lane.shape[0]
     rows = spec.recent_episodes + 1
+    steps = spec.ring_steps + (spec.trigger is not None)
 
     def octets(*shape: int) -> jax.Array:
         return jnp.zeros(shape, jnp.uint8)
@@ -112,9 +117,7 @@ def empty(plan: Plan, lane: jax.Array, salt: jax.Array) -> Trace:
     return Trace(
         plan=plan,
         cursor=jnp.zeros((), jnp.uint32),
-        ring=tuple(
-            jnp.zeros((spec.ring_steps, traced, size), dtype) for size, dtype in record_words(plan)
-        ),
+        ring=tuple(jnp.zeros((steps, traced, size), dtype) for size, dtype in record_words(plan)),
         recent=Recent(
             octets(rows, traced, schema.constant.nbytes),
             octets(rows, traced, schema.state.nbytes),
@@ -130,6 +133,7 @@ def empty(plan: Plan, lane: jax.Array, salt: jax.Array) -> Trace:
         seen=jnp.zeros(1, jnp.uint32),
         eligible=jnp.zeros((1, len(spec.policies)), jnp.uint32),
         framed=jnp.zeros(1, jnp.uint32),
+        box=empty_box(spec, traced),
     )
 
 
@@ -173,12 +177,25 @@ def record(trace: Trace, probe: Probe, state: Any, action: Any, result: Any) -> 
     state, action, result = _traced(trace, probe, state, action, result)
     parts, outcome = pack_step(trace.plan, probe, state, action, result, 1)
     row = (trace.cursor % trace.plan.spec.ring_steps).astype(jnp.int32)
+    running = trace.running.seen(probe.metrics(state)).stepped(*outcome[:3])
+    cursor, box = trace.cursor + jnp.uint32(1), trace.box
+    if box is not None:
+        frozen = box.frozen(trace.cursor)
+        row = jnp.where(frozen, jnp.int32(trace.plan.spec.ring_steps), row)
+        moment = Moment(state, action, result, *outcome[:3], running)
+        box = box.after_step(cursor, moment)
+        running = jax.tree.map(lambda new, old: jnp.where(frozen, old, new), running, trace.running)
     ring = tuple(
         jax.lax.dynamic_update_index_in_dim(kept, part, row, 0)
         for kept, part in zip(trace.ring, parts, strict=True)
     )
-    running = trace.running.seen(probe.metrics(state)).stepped(*outcome[:3])
-    return replace(trace, cursor=trace.cursor + jnp.uint32(1), ring=ring, running=running)
+    return replace(trace, cursor=cursor, ring=ring, running=running, box=box)
+
+
+def due(trace: Trace) -> jax.Array:
+    """bool scalar, whether `end` has something to do."""
+    done = trace.running.done.any()
+    return done if trace.box is None else done | trace.box.closing(trace.cursor)
 
 
 def end(trace: Trace, probe: Probe, state: Any) -> Trace:
@@ -195,7 +212,14 @@ def end(trace: Trace, probe: Probe, state: Any) -> Trace:
     success = probe.success(state, trace.running.terminated)
     if success is not None:
         stats = replace(stats, success=success.astype(jnp.int8))
-    recent = _filed(trace, probe, done, stats, state)
+    filed, box = done, trace.box
+    if box is not None:
+        box = box.at_end(trace.cursor, done, stats)
+        closing = box.closing(trace.cursor)
+        box = replace(box, closed=box.closed | closing)
+        filed = done | (closing & (trace.running.length > 0))
+        stats = replace(stats, success=jnp.where(done, stats.success, jnp.int8(-1)))
+    recent = _filed(trace, probe, filed, stats, state)
     shelf, eligible = _ranked(trace, recent, done, stats)
     zeros = Stats.zeros(done.shape, trace.plan.metrics)
     running = jax.tree.map(lambda new, old: jnp.where(done, new, old), zeros, trace.running)
@@ -209,6 +233,7 @@ def end(trace: Trace, probe: Probe, state: Any) -> Trace:
         fresh=trace.fresh | done,
         seen=seen,
         eligible=eligible,
+        box=box,
     )
 
 
@@ -222,7 +247,11 @@ def snapshot(trace: Trace, probe: Probe, state: Any) -> Trace:
     """
     state = _traced(trace, probe, state)
     stats = trace.running.seen(probe.metrics(state))
-    recent = _filed(trace, probe, trace.running.length > 0, stats, state)
+    mask = trace.running.length > 0
+    if trace.box is not None:
+        # The states after the last step are there already, and these are later ones.
+        mask &= ~trace.box.closed
+    recent = _filed(trace, probe, mask, stats, state)
     framed = jnp.full_like(trace.framed, trace.cursor + 1)
     return replace(trace, recent=recent, framed=framed)
 

