@@ -8,6 +8,7 @@ Where a field's encoding cannot hold every value of its dtype, the section ends 
 bit for each such field in order: a set bit says that a value did not fit. Reading it is refused.
 """
 
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -242,12 +243,19 @@ class RecordSchema:
                 those that its fields have.
         """
         try:
-            return cls(**{name: _section_from_json(data[name]) for name in SECTIONS})
+            return _schema_from_text(json.dumps(data))
         except (KeyError, TypeError, SchemaError) as error:
             raise SchemaError(
                 f"expected a schema with the sections {', '.join(SECTIONS)}, found "
                 f"{json.dumps(data, default=str)[:200]} ({error}); the file is not a trace schema"
             ) from error
+
+
+@functools.lru_cache(maxsize=32)
+def _schema_from_text(text: str) -> RecordSchema:
+    """Checked once: the saves of a run have one schema, and checking it takes a millisecond."""
+    data = json.loads(text)
+    return RecordSchema(**{name: _section_from_json(data[name]) for name in SECTIONS})
 
 
 def _section_from_json(data: Mapping[str, Any]) -> Section:

@@ -129,10 +129,12 @@ class StoredTrace:
             return np.zeros((stop - start, *(leaf.row_shape if leaf else (0,))), np.uint8)
         handles = _handles(self.path, self.commit)
         first, last = leaf.chunk_range(start, stop)
-        chunks = [handles.chunk(name, leaf, index) for index in range(first, last)]
-        rows = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
-        skip = first * leaf.rows_per_chunk
-        return rows[start - skip : stop - skip]
+        size = leaf.rows_per_chunk
+        parts = [
+            handles.chunk(name, leaf, index)[max(start - index * size, 0) : stop - index * size]
+            for index in range(first, last)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _corrupt(self, row: int, problem: str) -> CorruptEpisodeError:
         lane, number = (int(self.columns[name][row]) for name in ("lane", "number"))
