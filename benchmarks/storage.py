@@ -8,7 +8,8 @@ first time in this process and reads the bytes of one episode, `again` does so f
 each time opened anew (their median), `open` reads the index alone, `decoded` makes an `Episode` of
 the bytes, `all` reads the bytes of all. This package checks every checksum as it reads; the others
 check none. `--layout` compares chunk sizes, and the layout in which every episode is padded to the
-longest. Flashbax and Minari are run where they are installed, Minari on a tenth of the episodes, its times and bytes times ten.
+longest. Flashbax and Minari are run where they are installed, Minari on a tenth of the episodes,
+its times and bytes times ten.
 
     python benchmarks/storage.py [--steps 1280] [--rounds 5] [--json FILE] [--layout]
 
