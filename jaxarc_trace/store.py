@@ -27,8 +27,12 @@ def save(
     *,
     run: str = "",
     process: int = 0,
+    timeout: float = 600.0,
 ) -> Path:
     """Writes a trace to a fresh path: all of it or nothing.
+
+    A trace that is spread over the processes of one JAX program is saved by all of them: each
+    calls this with the same path, on a file system that all see. `docs/clusters.md` shows it.
 
     Args:
         path: where nothing exists yet; its parent directories are made.
@@ -37,19 +41,44 @@ def save(
         run: identity of the run that it belongs to. `load` takes the same episode of the same
             run, saved twice, once.
         process: index of the JAX process.
+        timeout: seconds that the processes of a program wait for each other.
 
     Returns:
         The absolute path.
 
     Raises:
         SpecError: when metadata is not JSON, naming the place.
-        StoreError: when the path is taken or cannot be written; nothing is left behind.
+        StoreError: when the path is taken or cannot be written, or a process is gone or late;
+            nothing is left behind.
     """
-    from jaxarc_trace import store_pack, store_write
+    from jaxarc_trace import store_write
 
     target = local_path(path)
     store_write.refuse_taken(target)
-    recording = trace if isinstance(trace, Recording) else _take(trace)
+    if isinstance(trace, Recording):
+        _write(target, trace, metadata, run, process)
+        return target
+    from jaxarc_trace import together
+
+    if not together.is_spread(trace):
+        together.refuse_alone(target)
+        _write(target, _take(trace), metadata, run, process)
+        return target
+    with together.gathered(target, trace, timeout) as recording:
+        if recording is not None:
+            _write(target, recording, metadata, run, process)
+    return target
+
+
+def _write(
+    target: Path,
+    recording: Recording,
+    metadata: Mapping[str, Any] | None,
+    run: str,
+    process: int,
+) -> None:
+    from jaxarc_trace import store_pack, store_write
+
     columns = store_pack.episode_columns(recording)
     leaves = store_pack.leaves(recording, columns)
     header = store_pack.describe(
@@ -62,7 +91,6 @@ def save(
     )
     arrays = {name: leaf.chunked(rows) for name, (leaf, rows) in leaves.items()}
     store_write.write(target, arrays, header.to_json())
-    return target
 
 
 def load(path: PathLike | Sequence[PathLike], *, env: Any = None, **options: Any) -> Episodes:

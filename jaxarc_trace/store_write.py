@@ -99,16 +99,21 @@ def _write_checkpoint(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     _quieten()
     # The arrays are copies already; Orbax would copy each of them once more.
     numpy_handler = ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)
+    # One process writes, whatever others the program has; Orbax would wait for all of them.
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=0, active_processes={0}, barrier_sync_key_prefix=uuid.uuid4().hex
+    )
     handler = ocp.PyTreeCheckpointHandler(
         use_ocdbt=True,
         use_zarr3=True,
+        multiprocessing_options=alone,
         type_handler_registry=ocp.type_handlers.create_type_handler_registry(
             (np.ndarray, numpy_handler)
         ),
     )
     # Splits the first axis into single rows: every `[1, rows_per_chunk, ...]` becomes a chunk.
     chunked = ocp.SaveArgs(shard_axes=(0,))
-    with ocp.Checkpointer(handler) as checkpointer:
+    with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
         checkpointer.save(
             path,
             args=ocp.args.PyTreeSave(item=dict(arrays), save_args=dict.fromkeys(arrays, chunked)),
