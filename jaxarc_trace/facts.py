@@ -124,14 +124,16 @@ def _silent(numbers: Iterable[int], total: int) -> Iterable[int]:
 def _table(source: Any, numbers: Any) -> dict[str, np.ndarray]:
     """The facts of all episodes of a source, read one after the other."""
     whole = Episodes([source], np.arange(len(source)))
-    rows: list[dict[str, Any]] = []
+    columns: dict[str, list[Any]] = {name: [] for name in FACTS}
     for index in range(len(source)):
         next(numbers)
         try:
-            rows.append(facts(whole[index]))
+            found: Mapping[str, Any] = facts(whole[index])
         except StoreError:
-            rows.append(dict(_UNREADABLE))
-    return {name: _column(name, [row[name] for row in rows]) for name in FACTS}
+            found = _UNREADABLE
+        for name, values in columns.items():
+            values.append(found[name])
+    return {name: _column(name, values) for name, values in columns.items()}
 
 
 def _column(name: str, values: list[Any]) -> np.ndarray:

@@ -174,6 +174,7 @@ def test_the_command_steps_through_a_trace_on_a_terminal_and_gives_it_back():
     with terminal(GOLDEN, 0, "--beside", -1, NO_COLOR="1") as shown:
         first = shown.until("Step 1 of 24")
         assert "\x1b[?1049h" in first
+        assert " │ " in first
         assert not modes(shown.file) & termios.ICANON
         shown.press("l")
         shown.until("Step 2 of 24")
@@ -181,6 +182,12 @@ def test_the_command_steps_through_a_trace_on_a_terminal_and_gives_it_back():
         shown.until("Step 12 of 24")
         shown.press("\x1b[F")
         shown.until("Step 24 of 24")
+        # A failure, and an operation that is searched by name, where the keys alone lead as well.
+        view = View.of(jt.load(GOLDEN)[0], jt.load(GOLDEN)[-1])
+        shown.press("\x1b[Hf")
+        shown.until(f"Step {after(view, 'f').t + 1} of 24")
+        shown.press("\x1b[H/paste\r")
+        shown.until("Step 15 of 24")
         shown.press("?")
         shown.until("search operations")
         # A smaller window is drawn anew.

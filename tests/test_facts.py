@@ -1,6 +1,7 @@
 """The episode table: what only the steps tell, computed once, kept in the run, asked for in SQL."""
 
 import tracemalloc
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import numpy as np
 import pytest
 
 import jaxarc_trace as jt
-from jaxarc_trace.analysis import FACTS, facts, measured
+from jaxarc_trace.analysis import FACTS, facts, measured, summarise
 from jaxarc_trace.facts import _file
 from jaxarc_trace.run import Run
 from tests.recordings import ENVIRONMENT, recording
 from tests.render.stored import stored
+from tests.test_store_scale import COUNT, resident
 
 GOLDEN = Path(__file__).parent / "golden" / "replay_v1"
 ROLES = {"grid": "grid", "grid_mask": "mask", "operation": "operation", "task": "task"}
@@ -110,6 +112,35 @@ def test_memory_does_not_grow_with_the_number_of_episodes(tmp_path: Path):
     small, large = peak(500), peak(4000)
     # What grows is a row of numbers an episode: well below the 1.7 KB that its steps take.
     assert (large - small) / 3500 < 1000
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_episodes_are_measured_once_and_in_bounded_memory(tmp_path: Path):
+    made = recording([2] * COUNT, environment=GRIDS)
+    path = jt.save(tmp_path / "run" / "traces" / "0", made)
+    sample = [facts(jt.Episodes.of(made)[index]) for index in (0, 1, COUNT - 1)]
+    del made
+    held: list[float] = []
+    asked: list[int] = []
+
+    def watched(numbers: Iterable[int], total: int) -> Iterator[int]:
+        asked.append(total)
+        for number in numbers:
+            if number % 10_000 == 0:
+                held.append(resident())
+            yield number
+
+    columns = measured(jt.load(path), progress=watched).columns
+    assert asked == [COUNT]
+    # Ten numbers an episode; all the steps would be more than these.
+    assert max(held) - held[1] < 60
+    for index, expected in zip((0, 1, COUNT - 1), sample, strict=True):
+        assert columns["revisits"][index] == expected["revisits"]
+        assert columns["failures"][index] == expected["failures"]
+    again = measured(jt.load(path), progress=watched).columns
+    assert asked == [COUNT, 0]
+    assert np.array_equal(again["no_op_share"], columns["no_op_share"])
+    assert sum(group.episodes for group in summarise(jt.load(path), "task")) == COUNT
 
 
 def test_facts_without_any_role_are_unknown():

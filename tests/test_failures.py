@@ -1,7 +1,9 @@
 """Failure modes are found where they were planted, and nowhere else."""
 
 import functools
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,6 +72,12 @@ def test_every_finding_points_at_steps_of_the_episode(name: str):
 def test_without_grid_score_and_roles_only_actions_are_judged(name: str):
     bare = with_environment(stored(name), roles={})
     assert set(modes(bare)) <= {"repeated action"}
+
+
+def test_the_page_defines_every_mode():
+    page = (Path(__file__).parents[1] / "docs" / "failures.md").read_text(encoding="utf-8")
+    titles = re.findall(r"^\*\*(.+)\.\*\*", page, flags=re.MULTILINE)
+    assert [title.lower() for title in titles] == list(MODES)
 
 
 def test_an_episode_under_way_is_not_blamed_for_its_end():
