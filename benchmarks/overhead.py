@@ -111,6 +111,31 @@ def traced(env: Any, policy: Any, spec: jt.TraceSpec, lanes: int, steps: int) ->
     return program
 
 
+def carried_on(env: Any, policy: Any, spec: jt.TraceSpec, lanes: int, first: Program) -> Program:
+    """`first` as a training loop has it: every call goes on where the last one stopped.
+
+    The trace is donated, so that its arrays are made once, and the shelf has seen all episodes of
+    the rounds before.
+    """
+    held = first.run()
+    steps = int(held[0].step)
+
+    def program(key: jax.Array, now: Any, trace: Any) -> Any:
+        return jt.rollout(
+            env, policy, key, spec=spec, num_lanes=lanes, num_steps=steps, start=now, trace=trace
+        )
+
+    key = jax.random.key(0)
+    compiled = jax.jit(program, donate_argnums=(1, 2)).lower(key, *held).compile()
+
+    def run() -> Any:
+        nonlocal held
+        held = jax.block_until_ready(compiled(key, *held))
+        return held
+
+    return Program(f"{first.name}, carried on", run, compiled)
+
+
 def recorder(env: Any, policy: Any, lanes: int, how: str) -> Any:
     """A function that hands each step's packed record to the host by a callback."""
     probe = default_probe(env)
@@ -160,6 +185,10 @@ def programs(env: Any, policy: Any, lanes: int, steps: int, max_steps: int) -> l
         compile_program(name, traced(env, policy, chosen, *size), key)
         for name, chosen in specs.items()
     ]
+
+    chosen = ("off", "ring, all lanes", "ring + shelf (8 best, 8 random), all lanes")
+    firsts = {row.name: row for row in rows if row.name in chosen}
+    rows += [carried_on(env, policy, specs[name], lanes, row) for name, row in firsts.items()]
 
     def full(state: Any, action: Any, result: Any) -> Any:
         return state, action, result.reward
