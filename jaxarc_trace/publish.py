@@ -296,7 +296,7 @@ def _tried(job: Job, told: _Told, until: float) -> str:
             prefix="jaxarc-trace-", ignore_cleanup_errors=True
         ) as work:
             sending = replace(job, work=work, seconds=job.seconds - kept)
-            problem = attempt(sending, told) or ""
+            problem = attempt(sending, told, job.seconds) or ""
         if not problem:
             for path in (Path(job.run) / FOLDER).glob(f"{OFFLINE}-*"):
                 shutil.rmtree(path, ignore_errors=True)

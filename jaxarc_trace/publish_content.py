@@ -232,9 +232,16 @@ class _Drawing:
             picture = render.summary(episode, self.job.theme)
         else:
             picture = render.filmstrip(episode, self.job.theme, most=FRAMES)
-        scale = min(2.0, math.sqrt(self.pixels / (picture.width * picture.height)))
-        picture.save_png(file, scale)
+        picture.save_png(file, fitting(picture.width, picture.height, self.pixels))
         return True
+
+
+def fitting(width: float, height: float, pixels: float) -> float:
+    """The scale, at most 2, at which a picture has at most so many pixels."""
+    scale = min(2.0, math.sqrt(pixels / (width * height)))
+    while math.ceil(width * scale) * math.ceil(height * scale) > pixels:
+        scale *= 0.998
+    return scale
 
 
 def _table(shown: Episodes) -> tuple[list[str], list[list[Any]]]:

@@ -7,6 +7,7 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,13 +24,19 @@ _KEPT = frozenset({"WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_CON
                    "WANDB_X_EXTRA_HTTP_HEADERS", "WANDB_INSECURE_DISABLE_SSL",
                    "WANDB_IDENTITY_TOKEN_FILE", "WANDB_CREDENTIALS_FILE"})  # fmt: skip
 _ENDING = 2.0
+_STARTS = 5.0
+"""An offline run takes a few times as long as starting a process does."""
 
 
-def environment(job: Job) -> dict[str, str]:
+def environment(job: Job, scratch: str) -> dict[str, str]:
     """The variables of the child.
 
     A training that uses W&B itself has variables set for its own run, which must not reach ours;
     staging and cache are put where they can be found again, or where they are cleaned away.
+
+    Args:
+        job: what to do.
+        scratch: a folder for temporary files. Its path is short, since sockets are in it.
     """
     kept = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_") or k in _KEPT}
     online = job.publish.mode == "online"
@@ -42,31 +49,47 @@ def environment(job: Job) -> dict[str, str]:
         **{f"WANDB_{name}_DIR": place for name, place in places.items()},
         "WANDB_ERROR_REPORTING": "false",
         "WANDB_SILENT": "true",
+        "TMPDIR": scratch,
         # The training beside it may hold the accelerator.
         "JAX_PLATFORMS": "cpu",
     }
 
 
-def attempt(job: Job, tell: Callable[[Mapping[str, Any]], None]) -> str | None:
+def attempt(
+    job: Job, tell: Callable[[Mapping[str, Any]], None], whole: float | None = None
+) -> str | None:
     """Runs a job in a process of its own, which has ended when this returns or raises.
 
     Args:
         job: what to do; `job.seconds` is how long it may take.
         tell: given each thing that the child says.
+        whole: seconds that there are for this attempt and another one after it. Where starting is
+            slow, because the machine is busy, more of them are left for the other one.
 
     Returns:
         What went wrong, in a sentence, or None.
     """
-    child = subprocess.Popen(  # noqa: S603 - our own module
-        [sys.executable, "-m", _CHILD],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment(job),
-        start_new_session=True,
-        text=True,
-        encoding="utf-8",
-    )
+    with tempfile.TemporaryDirectory(prefix="jaxarc-trace-", ignore_cleanup_errors=True) as scratch:
+        child = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", _CHILD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment(job, scratch),
+            start_new_session=True,
+            text=True,
+            encoding="utf-8",
+        )
+        return _led(child, job, tell, whole)
+
+
+def _led(
+    child: "subprocess.Popen[str]",
+    job: Job,
+    tell: Callable[[Mapping[str, Any]], None],
+    whole: float | None,
+) -> str | None:
+    """Gives the child its job, hears it out, and ends it."""
     assert child.stdin is not None  # noqa: S101 - as asked for
     assert child.stdout is not None  # noqa: S101
     said: queue.Queue[str | None] = queue.Queue()
@@ -76,7 +99,7 @@ def attempt(job: Job, tell: Callable[[Mapping[str, Any]], None]) -> str | None:
         with contextlib.suppress(BrokenPipeError):
             child.stdin.write(job.to_json() + "\n")
             child.stdin.flush()
-        return _heard(said, job.seconds, tell)
+        return _heard(said, job.seconds, tell, whole)
     finally:
         _end(child)
         reader.join(_ENDING)
@@ -85,16 +108,23 @@ def attempt(job: Job, tell: Callable[[Mapping[str, Any]], None]) -> str | None:
 
 
 def _heard(
-    said: "queue.Queue[str | None]", seconds: float, tell: Callable[[Mapping[str, Any]], None]
+    said: "queue.Queue[str | None]",
+    seconds: float,
+    tell: Callable[[Mapping[str, Any]], None],
+    whole: float | None,
 ) -> str | None:
     """Passes on what the child says until its last word; returns what went wrong."""
-    until = time.monotonic() + seconds
+    began = time.monotonic()
     doing = "starting"
     while True:
         try:
-            line = said.get(timeout=max(0.0, until - time.monotonic()))
+            line = said.get(timeout=max(0.0, began + seconds - time.monotonic()))
         except queue.Empty:
             return f"it was not done within {seconds:.0f} s, while {doing}"
+        if whole is not None:
+            start = time.monotonic() - began
+            seconds = min(seconds, max(whole / 2, whole - _STARTS * start))
+            whole = None
         if line is None:
             return "the process that publishes ended without a word"
         event = json.loads(line)

@@ -16,8 +16,8 @@ from jaxarc_trace import render
 from jaxarc_trace.config_sections import Publish
 from jaxarc_trace.facts import measured
 from jaxarc_trace.publish import status
-from jaxarc_trace.publish_content import pictured
-from jaxarc_trace.publish_plan import Job
+from jaxarc_trace.publish_content import fitting, pictured
+from jaxarc_trace.publish_plan import Choice, Job
 from jaxarc_trace.run import Run
 from tests.recordings import ENVIRONMENT, recording
 from tests.wandb_server import KEY, Server, serving
@@ -145,7 +145,7 @@ def shown(story: Story) -> tuple[Any, dict[str, Any], Any]:
     """The episodes in the order of the last table, the table, and its artifact."""
     artifact = story.server.committed("episodes-")[-1]
     table = json.loads(artifact.files["episodes.table.json"])
-    job = Job(str(story.run.path), SETTINGS, jt.publish.__globals__["Choice"](1, 1))
+    job = Job(str(story.run.path), SETTINGS, Choice(1, 1))
     episodes, detailed = pictured(measured(story.run.episodes()), job)
     assert detailed == 2
     return episodes, table, artifact
@@ -170,7 +170,7 @@ def test_pictures_arrive_as_they_were_drawn(story: Story) -> None:
     episodes, table, artifact = shown(story)
     first = dict(zip(table["columns"], table["data"][0], strict=True))
     picture = render.summary(episodes[0])
-    scale = min(2.0, (2e6 / (picture.width * picture.height)) ** 0.5)
+    scale = fitting(picture.width, picture.height, 2e6)
     assert artifact.files[first["summary"]["path"]] == picture.as_png(scale)
     assert first["summary"]["width"] * first["summary"]["height"] <= 2e6
     assert artifact.files[first["steps"]["path"]].startswith(b"\x89PNG")

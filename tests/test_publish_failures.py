@@ -1,0 +1,244 @@
+"""No key, no network, a server that fails: an end within the deadline, and an offline run."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jaxarc_trace as jt
+from jaxarc_trace.publish import status
+from jaxarc_trace.run import Run
+from tests import wandb_file
+from tests.test_publish import SETTINGS, holders, save, surroundings
+from tests.wandb_server import KEY, Server, serving
+
+ROOT = Path(__file__).parent.parent
+DEADLINE = 60.0
+AT_ONCE = 4
+pytestmark = pytest.mark.slow
+
+
+def dying(_: str, server: Server) -> str | None:
+    """A server that is gone after some requests."""
+    return "drop" if len(server.asked) > 12 else None
+
+
+def refusing(what: str, _: Server) -> int | None:
+    return 500 if what.startswith("upload") else None
+
+
+def silent(_: str, __: Server) -> str:
+    return "hang"
+
+
+def closed_port() -> str:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{held.getsockname()[1]}"
+
+
+Fault = Callable[[str, Server], int | str | None]
+CASES: dict[str, tuple[dict[str, str | None], Fault | None, str]] = {
+    "no key": ({"WANDB_API_KEY": None}, None, "No API key"),
+    "malformed key": ({"WANDB_API_KEY": "abc"}, None, "API key must have 40"),
+    "401": ({"WANDB_API_KEY": "f" * 40}, None, "401"),
+    "refused": ({"WANDB_BASE_URL": closed_port()}, None, ""),
+    "no such name": ({"WANDB_BASE_URL": "http://nowhere.invalid"}, None, ""),
+    "black hole": ({}, silent, ""),
+    "dies half-way": ({}, dying, ""),
+    "500 on uploads": ({}, refusing, "while traces"),
+}
+"""What is wrong, and a part of what is said of it."""
+
+
+@dataclass
+class Ended:
+    """What a command left."""
+
+    run: Path
+    home: Path
+    code: int
+    err: str
+    out: dict[str, Any]
+    seconds: float
+    server: Server
+    key: str
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ended]]:
+    """All cases, some at once, since each is mostly waiting."""
+    top = tmp_path_factory.mktemp("failures")
+    with Run.create(top / "runs", "failing") as run:
+        save(run, 0, 2)
+    with ExitStack() as stack, ThreadPoolExecutor(AT_ONCE) as pool:
+        servers = {name: stack.enter_context(serving()) for name in CASES}
+        waiting = {
+            name: pool.submit(_tried, name, run.path, top / f"case{number}", servers[name])
+            for number, name in enumerate(CASES)
+        }
+        yield {name: each.result() for name, each in waiting.items()}
+
+
+def _tried(name: str, run: Path, place: Path, server: Server) -> Ended:
+    changes, server.fault, _ = CASES[name]
+    home = place / "home"
+    copied = shutil.copytree(run, place / "run")
+    home.mkdir()
+    given = {"HOME": str(home), "TMPDIR": str(home), "WANDB_API_KEY": KEY}
+    given = {**os.environ, **given, "WANDB_BASE_URL": server.url, **changes}
+    given.pop("WANDB_CONFIG_DIR", None)
+    words = ["publish", str(copied), "--deadline", str(DEADLINE), "--json", "publish.artifact=true"]
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxarc_trace.cli", *words],
+        cwd=ROOT,
+        env={variable: value for variable, value in given.items() if value is not None},
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=3 * DEADLINE,
+    )
+    data = json.loads(done.stdout)
+    key = given["WANDB_API_KEY"] or KEY
+    return Ended(copied, home, done.returncode, done.stderr, data, data["seconds"], server, key)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_ends_in_time_says_so_once_and_leaves_an_offline_run(
+    ended: dict[str, Ended], name: str
+) -> None:
+    case = ended[name]
+    assert case.code == 3
+    assert case.seconds <= DEADLINE
+    assert case.err.count("Warning:") == 1
+    assert len(case.err.strip().splitlines()) == 1
+    assert CASES[name][2] in case.out["problem"]
+    folder = Path(case.out["offline"])
+    assert case.run in folder.parents
+    records = wandb_file.records(folder)
+    assert [row["_step"] for row in wandb_file.rows(records)][-2:] == [2000, 2001]
+    assert f"jaxarc-trace publish {case.run}" in case.out["command"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_staging_and_cache_are_in_the_run_and_whole(ended: dict[str, Ended], name: str) -> None:
+    case = ended[name]
+    records = wandb_file.records(Path(case.out["offline"]))
+    held = wandb_file.artifacts(records)
+    entries = [e for versions in held.values() for one in versions for e in one.manifest.contents]
+    local = [Path(entry.local_path) for entry in entries if entry.local_path]
+    assert len(local) > 20
+    assert all(path.is_file() and case.run in path.parents for path in local)
+    # And nothing is left beside it, in the home directory or among temporary files.
+    assert [path for path in case.home.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_nothing_is_marked_that_the_server_has_not(ended: dict[str, Ended], name: str) -> None:
+    case = ended[name]
+    (place,) = status(case.run)
+    confirmed = {key for key, item in place["items"].items() if item["state"] == "confirmed"}
+    for key in confirmed:
+        assert key.startswith("trace:")
+        assert int(key[6:]) <= len(case.server.committed("trace-"))
+    assert len(case.out["pending"]) == 5 - len(confirmed)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_secret_lands_in_the_run_or_in_what_is_said(ended: dict[str, Ended], name: str) -> None:
+    case = ended[name]
+    if len(case.key) > 8:
+        assert holders(case.run, case.key) == []
+        assert case.key not in case.err + json.dumps(case.out)
+
+
+def test_offline_then_online_the_printed_command_sends_it_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving() as server, Run.create(tmp_path / "runs", "offline") as run:
+        surroundings(monkeypatch, tmp_path / "home", server)
+        save(run, 0, 2)
+        settings = jt.config.Publish(mode="offline", artifact=True, project="a b", tags=("x", "y"))
+        done = jt.publish(run, settings, best=1, worst=1)
+        assert (done.exit_code, done.problem, server.asked) == (0, "", [])
+        assert done.offline is not None
+        # What an offline run of the client needs to be sent is taken away: our command does
+        # not lean on it, and says what is true.
+        shutil.rmtree(done.offline.parent.parent / "data")
+        program = [sys.executable, "-m", "jaxarc_trace.cli", *_words(done.command)[1:]]
+        said = subprocess.run(program, cwd=ROOT, text=True, capture_output=True, check=False)
+        assert said.returncode == 0, said.stderr
+        assert "2 rows, 2 traces, 1 galleries; 5 in all" in said.stdout
+        assert [row["_step"] for row in server.run.history] == [1000, 2000, 2001]
+        assert (server.run.project, server.run.fields["tags"]) == ("a b", ["x", "y"])
+        for artifact, one in zip(server.committed("trace-"), run.saves(), strict=True):
+            assert artifact.files["COMMIT"] == (one.path / "COMMIT").read_bytes()
+        (table,) = server.committed("episodes-")
+        assert set(table.files) == set(table.entries)
+        assert not list((run.path / "wandb").glob("offline-*"))
+
+
+def test_what_is_gone_is_noticed_before_success_is_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving() as server, Run.create(tmp_path / "runs", "gone") as run:
+        surroundings(monkeypatch, tmp_path / "home", server)
+        save(run, 0, 3)
+        first = jt.config.Publish(mode="offline", artifact=True)
+        assert jt.publish(run, first, gallery=False).exit_code == 0
+        shutil.rmtree(run.saves()[0].path)
+        largest = max(run.saves()[0].path.rglob("d/*"), key=lambda path: path.stat().st_size)
+        largest.write_bytes(largest.read_bytes()[:-1])
+        done = jt.publish(run, SETTINGS, gallery=False)
+        assert done.exit_code == 1
+        assert done.failed["row:000001"] == "its save was removed before it was sent"
+        assert done.failed["trace:000001"] == "its save was removed before it was sent"
+        assert "files that changed" in done.failed["trace:000002"]
+        assert len(server.committed("trace-")) == 1
+
+
+def test_a_full_disk_is_said_and_nothing_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(small)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("a small disk needs the right to mount one")
+    try:
+        with Run.create(tmp_path / "runs", "full") as run:
+            save(run, 0, 1)
+        copied = shutil.copytree(run.path, small / "run")
+        free = shutil.disk_usage(small).free
+        (small / "filler").write_bytes(bytes(max(0, free - 20_000)))
+        surroundings(monkeypatch, tmp_path / "home")
+        monkeypatch.setenv("WANDB_BASE_URL", closed_port())
+        began = time.monotonic()
+        with pytest.warns(RuntimeWarning, match="No space left on device"):
+            done = jt.publish(copied, SETTINGS, deadline=40)
+        assert done.exit_code == 3
+        assert time.monotonic() - began <= 40
+        assert repr(jt.load(copied / "traces" / run.saves()[0].name)[0])
+    finally:
+        subprocess.run(["umount", str(small)], check=False)  # noqa: S607 - as `mount` above
+
+
+def _words(command: str) -> list[str]:
+    import shlex
+
+    return shlex.split(command)
