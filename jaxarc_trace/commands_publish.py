@@ -16,7 +16,6 @@ from jaxarc_trace.commands_common import (
     JSON,
     TRACEBACK,
     WHERE,
-    ending,
     plural,
     say,
     show_json,
@@ -35,15 +34,22 @@ __all__ = ["add_commands"]
 _LOOK_SECONDS = 10.0
 _STOPPED = 130
 _RUN = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]
+_ENDING = """Examples:
+
+$ jaxarc-trace publish runs/2026-01-31T12-00-00Z_ppo --best 8 publish=wandb_full
+
+$ jaxarc-trace publish runs/2026-01-31T12-00-00Z_ppo --watch
+
+$ jaxarc-trace publish runs/2026-01-31T12-00-00Z_ppo --status
+
+Exit codes: 0: all is well; 1: something cannot be sent; 2: an error; 3: something is left to
+send; 130: Ctrl-C."""
 
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the command to the command line."""
-    examples = (
-        "jaxarc-trace publish runs/2026-01-31T12-00-00Z_ppo --best 8 publish=wandb_full",
-        "jaxarc-trace publish runs/2026-01-31T12-00-00Z_ppo publish.mode=offline",
-    )
-    app.command("publish", epilog=ending(*examples))(publish)
+    # It has an exit code more than the other commands.
+    app.command("publish", epilog=_ENDING)(publish)
 
 
 def publish(  # noqa: PLR0913 - one argument an option
@@ -103,8 +109,8 @@ def publish(  # noqa: PLR0913 - one argument an option
 ) -> None:
     """Send a run to Weights & Biases: numbers, pictures, the viewer and, on request, the traces.
 
-    What W&B confirmed is not sent again. The exit code is 3 when something is left to send, of
-    which an offline run is in RUN then; 1 when something cannot be sent.
+    What W&B confirmed is not sent again. Where something is left to send, an offline run of it is
+    in RUN, and the command that sends it is printed.
     """
     from jaxarc_trace.publish import Published
 
