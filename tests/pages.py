@@ -30,7 +30,7 @@ _BLOCK = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
-_SIGN = re.compile(r"<!-- (not run|uses|command): ?(.*?) -->\s*\Z", re.DOTALL)
+_SIGN = re.compile(r"<!-- (not run|uses|command): ?((?:(?!-->).)*) -->\s*\Z", re.DOTALL)
 _PROGRAMS = ("python", "bash")
 _ALIKE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
