@@ -48,7 +48,7 @@ LARGEST = {"verify": 100_000}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--most", type=int, default=EPISODES[-1], help="episodes stored")
     parser.add_argument("--sizes", type=int, help="only so many sizes of each dimension")
@@ -263,7 +263,7 @@ def exponents(
         )
         used = [(math.log(x), math.log(y)) for x, y in points if x >= start and y > 0]
         if len(used) > 1:
-            slope = float(np.polyfit(*zip(*used, strict=True), 1)[0])
+            slope = float(np.polyfit(*np.transpose(used), deg=1)[0])
             found[name] = {"exponent": round(slope, 3), "from": start}
     return found
 

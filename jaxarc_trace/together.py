@@ -214,7 +214,7 @@ def _put(file: Path, part: Recording) -> None:
     hidden = file.with_name(f".{file.name}")
     try:
         with hidden.open("xb") as opened:
-            np.savez(opened, spec=told, **arrays)
+            np.savez(opened, allow_pickle=False, spec=told, **arrays)
         hidden.rename(file)
     except OSError as error:
         raise StoreError(
