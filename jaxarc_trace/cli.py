@@ -15,6 +15,7 @@ from jaxarc_trace import (
     commands_config,
     commands_debug,
     commands_demo,
+    commands_doctor,
     commands_exchange,
     commands_keep,
     commands_publish,
@@ -87,6 +88,7 @@ for commands in (
     commands_publish,
     commands_config,
     commands_bench,
+    commands_doctor,
 ):
     commands.add_commands(app)
 

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from jaxarc_trace.commands_common import TRACEBACK, say, show_table, size, table
+from jaxarc_trace.commands_common import JSON, TRACEBACK, ending, say, show_table, size, table
 from jaxarc_trace.errors import SpecError
 
 if TYPE_CHECKING:
@@ -18,8 +18,11 @@ __all__ = ["add_commands"]
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the command to the command line."""
-    example = "jaxarc-trace bench --env CartPole-v1 --lanes 1024 --steps 512 --out overhead.svg"
-    app.command("bench", epilog=f"Example: {example}")(bench)
+    examples = (
+        "jaxarc-trace bench --lanes 64 --rounds 5 --json > bench.json",
+        "jaxarc-trace bench --env CartPole-v1 --lanes 1024 --steps 512 --out overhead.svg",
+    )
+    app.command("bench", epilog=ending(*examples))(bench)
 
 
 def bench(  # noqa: PLR0913 - one argument an option
@@ -33,8 +36,10 @@ def bench(  # noqa: PLR0913 - one argument an option
     rounds: Annotated[int, typer.Option(help="How often each program is run.")] = 15,
     compiles: Annotated[int, typer.Option(help="How often each program is compiled.")] = 1,
     budget: Annotated[float, typer.Option(help="Warn above this ratio.")] = 1.05,
-    json: Annotated[Path | None, typer.Option(help="A file for all measurements.")] = None,
-    out: Annotated[Path | None, typer.Option(help="A picture: an .svg or .png file.")] = None,
+    as_json: JSON = False,
+    out: Annotated[
+        Path | None, typer.Option(help="A picture: an .svg or .png file.", show_default=False)
+    ] = None,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
     """Measure what tracing costs here: a random player, traced and untraced, in turn.
@@ -45,7 +50,6 @@ def bench(  # noqa: PLR0913 - one argument an option
     if out is not None and out.suffix not in (".svg", ".png"):
         raise SpecError(f"expected --out to end in .svg or .png, found {out.name!r}.")
     from jaxarc_trace import bench as measuring
-    from jaxarc_trace.render import files
 
     found = measuring.bench(
         env,
@@ -56,15 +60,18 @@ def bench(  # noqa: PLR0913 - one argument an option
         compiles=compiles,
         budget=budget,
     )
-    _show(found)
+    if as_json:
+        typer.echo(found.json())
+    else:
+        _show(found)
     for line in measuring.above_budget(found.rows):
         warning = Text.assemble(("Warning: ", "bold yellow"), line)
         Console(stderr=True).print(warning, soft_wrap=True)
-    if json is not None:
-        say(str(files.write(json, (found.json() + "\n").encode())))
     if out is not None:
         drawn = measuring.picture(found)
-        say(str(drawn.save_png(out) if out.suffix == ".png" else drawn.save_svg(out)))
+        written = drawn.save_png(out) if out.suffix == ".png" else drawn.save_svg(out)
+        if not as_json:
+            say(str(written))
 
 
 def _show(found: "Bench") -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "WHERE",
     "WORST",
     "chosen",
+    "ending",
     "number_of",
     "open_run",
     "plural",
@@ -40,17 +41,40 @@ __all__ = [
     "warned",
 ]
 
-RUN = Annotated[Path, typer.Argument(help="A saved trace, or a folder that holds some.")]
-BEST = Annotated[int | None, typer.Option(help="So many with the largest return.")]
-WORST = Annotated[int | None, typer.Option(help="So many with the smallest return.")]
-FAILED = Annotated[int | None, typer.Option(help="So many that did not succeed.")]
+RUN = Annotated[
+    Path, typer.Argument(help="A saved trace, or a folder that holds some.", show_default=False)
+]
+BEST = Annotated[
+    int | None, typer.Option(help="So many with the largest return.", show_default=False)
+]
+WORST = Annotated[
+    int | None, typer.Option(help="So many with the smallest return.", show_default=False)
+]
+FAILED = Annotated[
+    int | None, typer.Option(help="So many that did not succeed.", show_default=False)
+]
 WHERE = Annotated[
-    str | None, typer.Option(help='Only those for which it holds: "solved = false AND length > 9".')
+    str | None,
+    typer.Option(
+        help='Only those for which it holds: "solved = false AND length > 9".', show_default=False
+    ),
 ]
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
 TRACEBACK = Annotated[
     bool, typer.Option("--traceback", help="Show the whole traceback of an error.")
 ]
+
+
+def ending(*examples: str, found: str = "") -> str:
+    """How a command's help ends: examples that can be typed, and its exit codes.
+
+    Args:
+        examples: whole lines, two at least.
+        found: what exit code 1 means; empty where it is not used.
+    """
+    lines = "\n\n".join(f"$ {example}" for example in examples)
+    one = f"; 1: {found}" if found else ""
+    return f"Examples:\n\n{lines}\n\nExit codes: 0: all is well{one}; 2: an error; 130: Ctrl-C."
 
 
 def open_run(path: Path) -> "Episodes":

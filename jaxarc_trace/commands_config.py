@@ -10,7 +10,16 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from jaxarc_trace.commands_common import JSON, TRACEBACK, say, show_json, show_table, table, visible
+from jaxarc_trace.commands_common import (
+    JSON,
+    TRACEBACK,
+    ending,
+    say,
+    show_json,
+    show_table,
+    table,
+    visible,
+)
 from jaxarc_trace.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,16 +77,20 @@ _app = typer.Typer(name="config", no_args_is_help=True, help="Look at settings a
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
-    for name, command, example in (
-        ("show", show, "jaxarc-trace config show level=full storage=research"),
-        ("check", check, "jaxarc-trace config check my.yaml render=colorblind"),
-        ("groups", groups, "jaxarc-trace config groups"),
-        ("explain", explain, "jaxarc-trace config explain storage.policy"),
+    for name, command, words in (
+        ("show", show, ("level=full storage=research > my.yaml", "--config my.yaml --json")),
+        ("check", check, ("my.yaml", "my.yaml render=colorblind storage.limit_gb=2")),
+        ("groups", groups, ("", "--json")),
+        ("explain", explain, ("storage.policy", "level --json")),
     ):
-        _app.command(name, epilog=f"Example: {example}")(command)
+        examples = (f"jaxarc-trace config {name} {each}".rstrip() for each in words)
+        _app.command(name, epilog=ending(*examples))(command)
     app.add_typer(_app, name="config")
-    example = "jaxarc-trace migrate conf/config.yaml -o trace.yaml"
-    app.command("migrate", epilog=f"Example: {example}")(migrate)
+    examples = (
+        "jaxarc-trace migrate conf/config.yaml -o trace.yaml",
+        "jaxarc-trace migrate conf/visualization/debug_verbose.yaml",
+    )
+    app.command("migrate", epilog=ending(*examples, found="a key could not be read"))(migrate)
 
 
 def show(
@@ -98,41 +111,54 @@ def show(
 
 
 def check(
-    file: Annotated[Path, typer.Argument(help="A YAML file with a node `trace`.")],
+    file: Annotated[
+        Path, typer.Argument(help="A YAML file with a node `trace`.", show_default=False)
+    ],
     overrides: OVERRIDES = None,
     *,
+    as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
-    """Say everything that is wrong with a file of settings; exit code 2 if anything is."""
+    """Say everything that is wrong with a file of settings; anything is an error."""
     from jaxarc_trace.config_fields import knobs
     from jaxarc_trace.config_groups import flat
     from jaxarc_trace.config_sections import TraceConfig, as_mapping
 
     found = dict(flat(as_mapping(settings(file, overrides or []))))
-    changed = [
-        f"{each.key}={_word(found[each.key])}"
-        for each in knobs(TraceConfig)
-        if found[each.key] != _listed(each.default)
-    ]
+    defaults = {each.key: _listed(each.default) for each in knobs(TraceConfig)}
+    changed = {key: found[key] for key, default in defaults.items() if found[key] != default}
+    if as_json:
+        show_json({"path": str(file.absolute()), "ok": True, "changed": changed})
+        return
     say(f"{file}: ", ("fine", "green"), f"; {len(changed)} of {len(found)} are not the default.")
-    for line in changed:
-        say(f"  {line}")
+    for key, value in changed.items():
+        say(f"  {key}={_word(value)}")
 
 
 def groups(
     *,
+    as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
     """List the groups, what there is to choose in each, and what each choice sets."""
     from jaxarc_trace.config_groups import GROUPS
 
+    if as_json:
+        show_json({"groups": {group: _choices(group) for group in GROUPS}})
+        return
     for group in GROUPS:
         _show_group(group)
 
 
 def explain(
-    key: Annotated[str, typer.Argument(help="A setting or a group.", autocompletion=completions)],
+    key: Annotated[
+        str,
+        typer.Argument(
+            help="A setting or a group.", autocompletion=completions, show_default=False
+        ),
+    ],
     *,
+    as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
     """Say what a setting does, what it may be, its default, and which groups set it."""
@@ -142,29 +168,37 @@ def explain(
 
     word = key.rstrip("=").removeprefix("trace.")
     if word in GROUPS:
-        _show_group(word)
+        if as_json:
+            show_json({"groups": {word: _choices(word)}})
+        else:
+            _show_group(word)
         return
     every = list(knobs(TraceConfig))
     found = [each for each in every if each.key == word or each.key.startswith(f"{word}.")]
     if not found:
         problem = unknown(word, [*GROUPS, *(each.key for each in every)])
         raise ConfigError(str(problem), (problem,))
+    if as_json:
+        show_json({"settings": [_plain(each) for each in found]})
+        return
     for each in found:
         _show_setting(each)
 
 
 def migrate(
-    old: Annotated[Path, typer.Argument(help="JaxARC's YAML, of today or of July 2025.")],
+    old: Annotated[
+        Path, typer.Argument(help="JaxARC's YAML, of today or of July 2025.", show_default=False)
+    ],
     *,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Where to write ours; default: print it.")
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="Where to write ours; default: print it.", show_default=False
+        ),
     ] = None,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
-    """Turn JaxARC's own settings into ours, and list what became of every key.
-
-    The exit code is 1 when a key could not be read.
-    """
+    """Turn JaxARC's own settings into ours, and list what became of every key."""
     from jaxarc_trace.config_compose import to_yaml
     from jaxarc_trace.config_migrate import migrate as migrated
 
@@ -249,6 +283,20 @@ def _show_group(group: str) -> None:
         made.add_row(Text(name), Text(found.about), Text(sets))
     show_table(made)
     Console().print()
+
+
+def _choices(group: str) -> dict[str, Any]:
+    """What there is to choose in a group, for scripts."""
+    from jaxarc_trace.config_groups import GROUPS, choice
+
+    found = {name: choice(group, name) for name in GROUPS[group]}
+    return {name: {"about": one.about, "sets": dict(one.values)} for name, one in found.items()}
+
+
+def _plain(each: "Knob") -> dict[str, Any]:
+    """A setting, for scripts."""
+    default = _listed(each.default)
+    return {"key": each.key, "default": default, "allowed": each.allowed, "help": each.help}
 
 
 def _listed(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jaxarc_trace.commands_common import RUN, TRACEBACK, open_run
+from jaxarc_trace.commands_common import RUN, TRACEBACK, ending, open_run
 from jaxarc_trace.commands_replay import some_of
 from jaxarc_trace.errors import SpecError
 
@@ -37,9 +37,13 @@ _PLAIN |= {"\x03": "ctrl-c", "\x04": "ctrl-d"}
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the command to the command line."""
+    examples = (
+        "jaxarc-trace debug jaxarc-trace-demo -1",
+        "jaxarc-trace debug jaxarc-trace-demo 0 --beside 5",
+    )
     app.command(
         "debug",
-        epilog="Example: jaxarc-trace debug jaxarc-trace-demo 0 --beside 5",
+        epilog=ending(*examples),
         # So that an index of -1 is an argument and not an option.
         context_settings={"ignore_unknown_options": True},
     )(debug)
@@ -48,11 +52,15 @@ def add_commands(app: typer.Typer) -> None:
 def debug(
     run: RUN,
     episode: Annotated[
-        str, typer.Argument(help="Index, -1 for the last, or an id: lane0003-ep000012.")
+        str,
+        typer.Argument(
+            help="Index, -1 for the last, or an id: lane0003-ep000012.", show_default=False
+        ),
     ],
     *,
     beside: Annotated[
-        str | None, typer.Option(help="Index or id of a second episode, side by side.")
+        str | None,
+        typer.Option(help="Index or id of a second episode, side by side.", show_default=False),
     ] = None,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from jaxarc_trace.commands_common import TRACEBACK, warned
+from jaxarc_trace.commands_common import TRACEBACK, ending, warned
 from jaxarc_trace.commands_config import FILE, OVERRIDES
 from jaxarc_trace.errors import SpecError
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 __all__ = ["add_commands"]
 
 _OUT = Path("jaxarc-trace-demo")
-_EXAMPLES = """Examples: jaxarc-trace demo --lanes 16
-
-jaxarc-trace demo level=full storage=research render=colorblind storage.limit_gb=2
-
-jaxarc-trace demo --from-run jaxarc-trace-demo render=high_contrast"""
+_EXAMPLES = (
+    "jaxarc-trace demo --lanes 16",
+    "jaxarc-trace demo level=full storage=research render=colorblind storage.limit_gb=2",
+    "jaxarc-trace demo --from-run jaxarc-trace-demo render=high_contrast",
+)
 # The folder of a demo is what --out says.
 _ELSEWHERE = ("storage.root", "storage.name")
 
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the command to the command line."""
-    app.command("demo", epilog=_EXAMPLES)(demo)
+    app.command("demo", epilog=ending(*_EXAMPLES))(demo)
 
 
 def demo(  # noqa: PLR0913 - one argument an option

@@ -18,6 +18,7 @@ from jaxarc_trace.commands_common import (
     WHERE,
     WORST,
     chosen,
+    ending,
     open_run,
     plural,
     say,
@@ -41,13 +42,17 @@ class Origin(StrEnum):
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
-    app.command(
-        "export",
-        epilog="Example: jaxarc-trace export jaxarc-trace-demo --best 4 --out best.jsonl.gz",
-    )(export)
-    app.command(
-        "import", epilog="Example: jaxarc-trace import --from arc-agi-3 game.jsonl --out game"
-    )(import_)
+    examples = (
+        "jaxarc-trace export jaxarc-trace-demo --best 4 --out best.jsonl.gz",
+        'jaxarc-trace export runs --where "solved = false" --out failed.parquet --json',
+    )
+    found = "--skip-damaged left something out"
+    app.command("export", epilog=ending(*examples, found=found))(export)
+    examples = (
+        "jaxarc-trace import best.jsonl.gz --out best",
+        "jaxarc-trace import --from arc-agi-3 game.jsonl --out game",
+    )
+    app.command("import", epilog=ending(*examples))(import_)
 
 
 def export(  # noqa: PLR0913 - one argument an option
@@ -62,7 +67,7 @@ def export(  # noqa: PLR0913 - one argument an option
     failed: FAILED = None,
     where: WHERE = None,
     skip_damaged: Annotated[
-        bool, typer.Option("--skip-damaged", help="Leave damaged episodes out; exit code 1.")
+        bool, typer.Option("--skip-damaged", help="Leave damaged episodes out.")
     ] = False,
     as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
@@ -96,11 +101,17 @@ def export(  # noqa: PLR0913 - one argument an option
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="A .jsonl, .jsonl.gz, .jsonl.zst or .npz file.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="A .jsonl, .jsonl.gz, .jsonl.zst or .npz file.", show_default=False),
+    ],
     *,
     origin: Annotated[Origin, typer.Option("--from", help="What wrote the file.")] = Origin.export,
     out: Annotated[
-        Path | None, typer.Option(help="Fresh folder; default: the name without its ending.")
+        Path | None,
+        typer.Option(
+            help="Fresh folder; default: the name without its ending.", show_default=False
+        ),
     ] = None,
     as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`

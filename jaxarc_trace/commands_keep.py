@@ -12,6 +12,7 @@ import typer
 from jaxarc_trace.commands_common import (
     JSON,
     TRACEBACK,
+    ending,
     number_of,
     plural,
     say,
@@ -37,28 +38,36 @@ _BYTES |= {"TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
+    examples = (
+        "jaxarc-trace pin runs/2026-01-31T12-00-00Z_ppo lane0003-ep000012",
+        "jaxarc-trace pin runs/2026-01-31T12-00-00Z_ppo --unpin",
+    )
     # So that an index of -1 is an argument and not an option.
-    app.command(
-        "pin",
-        epilog="Example: jaxarc-trace pin runs/2026-01-31T12-00-00Z_ppo lane0003-ep000012",
-        context_settings={"ignore_unknown_options": True},
-    )(pin)
-    app.command(
-        "clean",
-        epilog="Example: jaxarc-trace clean runs --max-bytes 20GB --protect best --dry-run",
-    )(clean)
+    settings = {"ignore_unknown_options": True}
+    app.command("pin", epilog=ending(*examples), context_settings=settings)(pin)
+    examples = (
+        "jaxarc-trace clean runs --max-bytes 20GB --protect best --dry-run",
+        "jaxarc-trace clean runs/2026-01-31T12-00-00Z_ppo --max-saves 2 --json",
+    )
+    app.command("clean", epilog=ending(*examples, found="a limit cannot be kept"))(clean)
 
 
 def pin(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    run: Annotated[Path, typer.Argument(help="A run directory.", show_default=False)],
     episode: Annotated[
         str | None,
-        typer.Argument(help="Index, -1 for the last, or an id: lane0003-ep000012. Default: all."),
+        typer.Argument(
+            help="Index, -1 for the last, or an id: lane0003-ep000012. Default: all.",
+            show_default=False,
+        ),
     ] = None,
     *,
     unpin: Annotated[bool, typer.Option("--unpin", help="Let the limits have it again.")] = False,
     process: Annotated[
-        int | None, typer.Option(help="JAX process of the id, when several recorded the run.")
+        int | None,
+        typer.Option(
+            help="JAX process of the id, when several recorded the run.", show_default=False
+        ),
     ] = None,
     as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
@@ -78,15 +87,19 @@ def pin(
 
 
 def clean(  # noqa: PLR0913 - one argument an option
-    path: Annotated[Path, typer.Argument(help="A run, or a folder of runs.")],
+    path: Annotated[Path, typer.Argument(help="A run, or a folder of runs.", show_default=False)],
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    max_saves: Annotated[int | None, typer.Option(help="Most saves, of all runs together.")] = None,
+    max_saves: Annotated[
+        int | None, typer.Option(help="Most saves, of all runs together.", show_default=False)
+    ] = None,
     max_bytes: Annotated[
-        str | None, typer.Option(help="Most bytes of all saves: 500MB, 20GB, 1GiB.")
+        str | None,
+        typer.Option(help="Most bytes of all saves: 500MB, 20GB, 1GiB.", show_default=False),
     ] = None,
     max_age: Annotated[
-        str | None, typer.Option(help="Most time since a save was written: 90m, 12h, 30d.")
+        str | None,
+        typer.Option(help="Most time since a save was written: 90m, 12h, 30d.", show_default=False),
     ] = None,
     protect: Annotated[
         str, typer.Option(help="Policies and outcomes whose episodes stay: best,failed.")
@@ -100,8 +113,7 @@ def clean(  # noqa: PLR0913 - one argument an option
     """Remove saves beyond the limits, and what crashes left behind.
 
     Without a limit here, each run is held to the limits that it was made with. What is pinned,
-    protected, being read, or the newest save of its run stays. Exit code 1 when a limit cannot be
-    kept.
+    protected, being read, or the newest save of its run stays.
     """
     from jaxarc_trace.cleaning import clean as clean_up
 

@@ -14,14 +14,17 @@ from rich.console import Console
 from jaxarc_trace.commands_common import (
     BEST,
     FAILED,
+    JSON,
     RUN,
     TRACEBACK,
     WHERE,
     WORST,
     chosen,
+    ending,
     number_of,
     open_run,
     selected,
+    show_json,
 )
 from jaxarc_trace.commands_config import OVERRIDES, look_of
 from jaxarc_trace.errors import SpecError
@@ -35,25 +38,36 @@ __all__ = ["add_commands"]
 
 _FAILED, _STOPPED = 1, 130
 _EPISODE = Annotated[
-    str, typer.Argument(help="Index, -1 for the last, or an id: lane0003-ep000012.")
+    str,
+    typer.Argument(help="Index, -1 for the last, or an id: lane0003-ep000012.", show_default=False),
 ]
 _THEME = Annotated[str, typer.Option(help="default, colorblind, high_contrast or dark.")]
 _LOOK = Annotated[
-    str | None, typer.Option("--theme", help="Short for render.theme=..., of the same names.")
+    str | None,
+    typer.Option(
+        "--theme", help="Short for render.theme=..., of the same names.", show_default=False
+    ),
 ]
 
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
-    for name, command, example in (
-        ("show", show, "jaxarc-trace show jaxarc-trace-demo 0 --step 3"),
-        ("render", render, "jaxarc-trace render jaxarc-trace-demo --best 3 --format svg,gif"),
-        ("report", report, "jaxarc-trace report jaxarc-trace-demo --out report.html"),
-        ("compare", compare, "jaxarc-trace compare jaxarc-trace-demo 0 5 --out compare.svg"),
+    for name, command, words, found in (
+        ("show", show, ("0 --step 3", "lane0003-ep000001 --theme dark"), ""),
+        (
+            "render",
+            render,
+            ("--best 3 --format svg,gif", '--where "length > 9" render=colorblind --out drawn'),
+            "some could not be drawn",
+        ),
+        ("report", report, ("--out report.html", '--where "solved = false" --out failed.html'), ""),
+        ("compare", compare, ("0 5", "0 -1 --out compare.png --theme colorblind"), ""),
     ):
         # So that an index of -1 is an argument and not an option.
         settings = {"ignore_unknown_options": True} if name in ("show", "compare") else None
-        app.command(name, epilog=f"Example: {example}", context_settings=settings)(command)
+        examples = (f"jaxarc-trace {name} jaxarc-trace-demo {each}" for each in words)
+        text = ending(*examples, found=found)
+        app.command(name, epilog=text, context_settings=settings)(command)
 
 
 def show(
@@ -61,7 +75,10 @@ def show(
     episode: _EPISODE,
     *,
     step: Annotated[
-        int | None, typer.Option(help="Which step, as the pictures count; -1 for the last.")
+        int | None,
+        typer.Option(
+            help="Which step, as the pictures count; -1 for the last.", show_default=False
+        ),
     ] = None,
     theme: _THEME = "default",
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
@@ -92,26 +109,41 @@ def render(  # noqa: PLR0913 - one argument an option
     where: WHERE = None,
     formats: Annotated[
         str | None,
-        typer.Option("--format", help="svg, png, gif, apng, webp, mp4; several by comma."),
+        typer.Option(
+            "--format", help="svg, png, gif, apng, webp, mp4; several by comma.", show_default=False
+        ),
     ] = None,
     kinds: Annotated[str, typer.Option("--kind", help="summary, step.")] = "summary,step",
     theme: _LOOK = None,
-    out: Annotated[Path | None, typer.Option(help="Folder; default: `renders` in RUN.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; default: `renders` in RUN.", show_default=False)
+    ] = None,
     first: Annotated[
-        list[str] | None, typer.Option(help="Draw this episode first; repeat for several.")
+        list[str] | None,
+        typer.Option(help="Draw this episode first; repeat for several.", show_default=False),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes; default: by the amount of work.")
+        int | None,
+        typer.Option(help="Processes; default: by the amount of work.", show_default=False),
     ] = None,
+    executor: Annotated[
+        str, typer.Option(help="Who draws: process, thread, dask or mpi; see docs/clusters.md.")
+    ] = "process",
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Address of a Dask scheduler: tcp://host:8786.", show_default=False),
+    ] = None,
+    as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
     """Draw episodes into files; what is there already is not drawn again.
 
     Without --best, --worst and --failed all of them, else those that any of the three chooses.
     The look is the one that the run was made with, unless KEY=VALUE says otherwise, for instance
-    render=colorblind. The exit code is 1 when some could not be drawn.
+    render=colorblind.
     """
     from jaxarc_trace.render.bar import bar
+    from jaxarc_trace.render.executors import executor_named
     from jaxarc_trace.render.queue import render_all
 
     episodes = selected(open_run(run), where)
@@ -119,12 +151,15 @@ def render(  # noqa: PLR0913 - one argument an option
     folder = _renders(run) if out is None else out
     look = _look(run, overrides, theme)
     errors = Console(stderr=True)
+    count = look.workers if workers is None else workers
+    chosen_executor = executor_named(executor, workers=count, scheduler=scheduler)
     try:
-        with bar(errors) as progress:
+        with bar(errors) as progress, chosen_executor as pool:
             done = render_all(
                 picked,
                 folder,
-                workers=look.workers if workers is None else workers,
+                executor=pool,
+                workers=count,
                 formats=look.formats if formats is None else _words(formats),
                 kinds=_words(kinds),
                 theme=look.as_theme() if theme is None else theme,
@@ -134,7 +169,11 @@ def render(  # noqa: PLR0913 - one argument an option
     except KeyboardInterrupt:
         errors.print("Stopped. Every file in place is whole; run it again to go on.")
         raise typer.Exit(_STOPPED) from None
-    typer.echo(f"{done}\nIn {folder}")
+    if as_json:
+        counts = {"episodes": done.episodes, "written": done.written, "skipped": done.skipped}
+        show_json({"path": str(folder.absolute()), **counts, "failed": dict(done.failed)})
+    else:
+        typer.echo(f"{done}\nIn {folder}")
     if not done.ok:
         raise typer.Exit(_FAILED)
 
@@ -146,6 +185,7 @@ def report(
     where: WHERE = None,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("report.html"),
     theme: _LOOK = None,
+    as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
     """Write episodes into one HTML file that needs no network."""
@@ -154,13 +194,16 @@ def report(
     look = _look(run, overrides, theme)
     found = selected(open_run(run), where)
     done = write_report(found, out, theme=look.as_theme() if theme is None else theme)
-    typer.echo(f"{done.path}: {done.episodes} episodes, {done.size / 1e6:.1f} MB")
+    if as_json:
+        show_json({"path": str(out.absolute()), "episodes": done.episodes, "bytes": done.size})
+    else:
+        typer.echo(f"{done.path}: {done.episodes} episodes, {done.size / 1e6:.1f} MB")
 
 
 def compare(
     run: RUN,
-    a: Annotated[str, typer.Argument(help="Index or id of one episode.")],
-    b: Annotated[str, typer.Argument(help="Index or id of the other.")],
+    a: Annotated[str, typer.Argument(help="Index or id of one episode.", show_default=False)],
+    b: Annotated[str, typer.Argument(help="Index or id of the other.", show_default=False)],
     *,
     out: Annotated[Path, typer.Option(help="An .svg or .png file.")] = Path("compare.svg"),
     theme: _THEME = "default",

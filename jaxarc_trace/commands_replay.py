@@ -15,6 +15,7 @@ from jaxarc_trace.commands_common import (
     RUN,
     TRACEBACK,
     WHERE,
+    ending,
     open_run,
     plural,
     say,
@@ -36,15 +37,23 @@ _FOUND = 1
 _SHOWN = 20
 ENV = Annotated[
     str | None,
-    typer.Option("--env", help="module:name of the environment; default: JaxARC as recorded."),
+    typer.Option(
+        "--env",
+        help="module:name of the environment; default: JaxARC as recorded.",
+        show_default=False,
+    ),
 ]
 
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the command to the command line."""
+    examples = (
+        "jaxarc-trace replay jaxarc-trace-demo 0 lane0003-ep000001",
+        'jaxarc-trace replay jaxarc-trace-demo --where "solved = true" --json',
+    )
     app.command(
         "replay",
-        epilog="Example: jaxarc-trace replay jaxarc-trace-demo 0 lane0003-ep000001",
+        epilog=ending(*examples, found="an episode diverges, or cannot be stepped again"),
         # So that an index of -1 is an argument and not an option.
         context_settings={"ignore_unknown_options": True},
     )(replay)
@@ -53,7 +62,8 @@ def add_commands(app: typer.Typer) -> None:
 def replay(
     run: RUN,
     episode: Annotated[
-        list[str] | None, typer.Argument(help="Indices or ids; default: all of them.")
+        list[str] | None,
+        typer.Argument(help="Indices or ids; default: all of them.", show_default=False),
     ] = None,
     *,
     where: WHERE = None,
@@ -65,10 +75,7 @@ def replay(
     as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
-    """Step episodes again and compare every recorded value: exact, or the first step that differs.
-
-    The exit code is 1 when some episode diverges or cannot be stepped again.
-    """
+    """Step episodes again and compare every recorded value: exact, or the first that differs."""
     from jaxarc_trace.replay import replays
 
     episodes = some_of(selected(open_run(run), where), episode)

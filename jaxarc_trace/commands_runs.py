@@ -16,6 +16,7 @@ from jaxarc_trace.commands_common import (
     JSON,
     RUN,
     TRACEBACK,
+    ending,
     plural,
     say,
     show_json,
@@ -40,12 +41,14 @@ _WIDE = 100
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
-    for name, command, example in (
-        ("list", list_, "jaxarc-trace list runs"),
-        ("info", info, "jaxarc-trace info runs/2026-01-31T12-00-00Z_ppo --json"),
-        ("verify", verify, "jaxarc-trace verify runs && echo all is well"),
+    run = "runs/2026-01-31T12-00-00Z_ppo"
+    for name, command, words, found in (
+        ("list", list_, ("runs", "runs --json"), ""),
+        ("info", info, (run, "jaxarc-trace-demo --json"), ""),
+        ("verify", verify, ("runs", f"{run} --json"), "something is damaged"),
     ):
-        app.command(name, epilog=f"Example: {example}")(command)
+        examples = (f"jaxarc-trace {name} {each}" for each in words)
+        app.command(name, epilog=ending(*examples, found=found))(command)
 
 
 def list_(
@@ -94,12 +97,14 @@ def info(
 
 
 def verify(
-    path: Annotated[Path, typer.Argument(help="A run, a saved trace, or a folder of them.")],
+    path: Annotated[
+        Path, typer.Argument(help="A run, a saved trace, or a folder of them.", show_default=False)
+    ],
     *,
     as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
-    """Read everything and name each damaged file and episode; exit code 1 when there is one."""
+    """Read everything and name each damaged file and episode."""
     from jaxarc_trace.catalog import verify_each
 
     found: list[Verification] = []

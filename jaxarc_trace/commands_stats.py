@@ -11,6 +11,7 @@ from jaxarc_trace.commands_common import (
     RUN,
     TRACEBACK,
     WHERE,
+    ending,
     open_run,
     plural,
     say,
@@ -34,11 +35,14 @@ _FOUND = 1
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
-    for name, command, example in (
-        ("stats", stats, "jaxarc-trace stats jaxarc-trace-demo --by failure"),
-        ("failures", failures, "jaxarc-trace failures --check"),
-    ):
-        app.command(name, epilog=f"Example: {example}")(command)
+    examples = (
+        "jaxarc-trace stats jaxarc-trace-demo --by failure",
+        'jaxarc-trace stats runs --by task --where "length > 9" --json',
+    )
+    app.command("stats", epilog=ending(*examples))(stats)
+    examples = "jaxarc-trace failures", "jaxarc-trace failures --check --json"
+    found = "a precision or recall is below 0.95"
+    app.command("failures", epilog=ending(*examples, found=found))(failures)
 
 
 def stats(
@@ -46,7 +50,10 @@ def stats(
     *,
     by: Annotated[
         str | None,
-        typer.Option(help="task, outcome, failure, update, pair, lane, or another column."),
+        typer.Option(
+            help="task, outcome, failure, update, pair, lane, or another column.",
+            show_default=False,
+        ),
     ] = None,
     where: WHERE = None,
     as_json: JSON = False,
@@ -77,14 +84,15 @@ def failures(
     ] = False,
     each: Annotated[int, typer.Option(min=1, max=100, help="Episodes of each script.")] = 14,
     seed: Annotated[int, typer.Option(min=0, help="Of tasks, places and colours.")] = 0,
+    as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
-    """Say what each failure mode means; with --check, how well each is found.
-
-    The exit code is 1 when a precision or recall is below 0.95.
-    """
+    """Say what each failure mode means; with --check, how well each is found."""
     from jaxarc_trace.failures import MODES, failure_modes
 
+    if not check and as_json:
+        show_json({"modes": dict(MODES)})
+        return
     if not check:
         made = table("mode", "found when")
         for mode, meaning in MODES.items():
@@ -99,18 +107,35 @@ def failures(
 
     with Console(stderr=True).status("Playing with planted faults"):
         found = labelled(each, seed)
-    numbers = ("planted", "found", "right", "precision", "recall")
-    made = table("mode", *numbers, right=numbers)
     scores = measure(found, failure_modes)
+    weak = any(not min(score.precision, score.recall) >= _WEAK for score in scores)
+    clean = sum(not one.modes for one in found)
+    if as_json:
+        modes = {score.mode: _measured(score) for score in scores}
+        show_json({"ok": not weak, "episodes": len(found), "clean": clean, "modes": modes})
+    else:
+        _show_scores(scores)
+        say(f"{plural(len(found), 'episode')}, {clean} of them clean")
+    if weak:
+        raise typer.Exit(_FOUND)
+
+
+_NUMBERS = ("planted", "found", "right", "precision", "recall")
+
+
+def _show_scores(scores: "Iterable[Any]") -> None:
+    made = table("mode", *_NUMBERS, right=_NUMBERS)
     for score in scores:
         counts = (score.planted, score.found, score.right)
         shares = (f"{score.precision:.3f}", f"{score.recall:.3f}")
         made.add_row(score.mode, *map(str, counts), *shares)
     show_table(made)
-    clean = sum(not one.modes for one in found)
-    say(f"{plural(len(found), 'episode')}, {clean} of them clean")
-    if any(not min(score.precision, score.recall) >= _WEAK for score in scores):
-        raise typer.Exit(_FOUND)
+
+
+def _measured(score: Any) -> dict[str, float | None]:
+    """The numbers of a mode; a share of nothing is null."""
+    values = {name: getattr(score, name) for name in _NUMBERS}
+    return {name: None if value != value else value for name, value in values.items()}  # noqa: PLR0124 - NaN
 
 
 def measured_run(episodes: "Episodes") -> "Episodes":
