@@ -14,11 +14,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, UInt32
 
 __all__ = ["avalanche", "digest"]
 
 
-def digest(tree: Any, lead: int = 0) -> jax.Array:
+def digest(tree: Any, lead: int = 0) -> UInt32[Array, "..."]:
     """Digest of the discrete leaves of a pytree; floating-point leaves are left out.
 
     Floats are left out so that digests agree across devices and programs.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Real, Shaped, UInt32
 
 __all__ = ["Episode"]
 
@@ -49,14 +50,14 @@ class Episode:
         metadata: what the user stored beside the trace.
     """
 
-    states: Mapping[str, np.ndarray]
-    actions: Mapping[str, np.ndarray]
-    rewards: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-    constants: Mapping[str, np.ndarray] = field(default_factory=dict)
-    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
-    digests: np.ndarray | None = None
+    states: Mapping[str, Shaped[np.ndarray, "states ..."]]
+    actions: Mapping[str, Shaped[np.ndarray, "T ..."]]
+    rewards: Real[np.ndarray, " T"]
+    terminated: Bool[np.ndarray, " T"]
+    truncated: Bool[np.ndarray, " T"]
+    constants: Mapping[str, Shaped[np.ndarray, "..."]] = field(default_factory=dict)
+    extras: Mapping[str, Shaped[np.ndarray, "T ..."]] = field(default_factory=dict)
+    digests: UInt32[np.ndarray, " T"] | None = None
     lane: int = 0
     number: int = 0
     dropped: int = 0

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import numpy as np
+from jaxtyping import Int, Shaped
 
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.errors import SpecError, require
@@ -39,7 +40,7 @@ class Episodes(Sequence[Episode]):
     def __init__(
         self,
         sources: Sequence[Source],
-        positions: np.ndarray,
+        positions: Int[np.ndarray, " episodes"],
         added: Mapping[str, np.ndarray] | None = None,
         shown: Callable[[Episode], Episode] | None = None,
     ) -> None:
@@ -105,7 +106,7 @@ class Episodes(Sequence[Episode]):
         return self.sources[which], int(position - self._starts[which])
 
     @functools.cached_property
-    def columns(self) -> Mapping[str, np.ndarray]:
+    def columns(self) -> Mapping[str, Shaped[np.ndarray, " episodes"]]:
         """What can be asked of all episodes without reading them, `[N]` arrays by name.
 
         `lane`, `number`, `task` (its name), `return` (float32), `length` (transitions it had),
@@ -172,7 +173,7 @@ class Episodes(Sequence[Episode]):
         solved = pl.when(pl.col("solved") >= 0).then(pl.col("solved") == 1)
         return table.with_columns(solved.alias("solved"))
 
-    def steps(self, name: str) -> np.ndarray:
+    def steps(self, name: str) -> Shaped[np.ndarray, " transitions"]:
         """One value of every kept transition of all episodes, one episode after the other.
 
         Args:

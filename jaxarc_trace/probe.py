@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Real, Shaped
 
 from jaxarc_trace.codec import Encoding
 from jaxarc_trace.errors import SchemaError
@@ -33,10 +34,10 @@ class Outcome(NamedTuple):
         extras: whatever else is worth keeping, by name, each `[*lanes, ...]`.
     """
 
-    reward: jax.Array
-    terminated: jax.Array
-    truncated: jax.Array
-    extras: Mapping[str, jax.Array] = {}
+    reward: Real[Array, "*lanes"]
+    terminated: Bool[Array, "*lanes"]
+    truncated: Bool[Array, "*lanes"]
+    extras: Mapping[str, Shaped[Array, "..."]] = {}
 
 
 @runtime_checkable

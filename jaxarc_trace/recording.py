@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64, Shaped, UInt8
 
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.errors import SchemaError
@@ -56,10 +57,10 @@ class Recording:
 
     schema: RecordSchema
     policies: tuple[str, ...]
-    columns: Mapping[str, np.ndarray]
-    constants: np.ndarray
-    finals: np.ndarray
-    records: np.ndarray
+    columns: Mapping[str, Shaped[np.ndarray, " N"]]
+    constants: UInt8[np.ndarray, "N constant_bytes"]
+    finals: UInt8[np.ndarray, "N state_bytes"]
+    records: UInt8[np.ndarray, "S record_bytes"]
     environment: Mapping[str, Any]
     spec: Mapping[str, Any]
 
@@ -97,7 +98,7 @@ class Recording:
         return len(self.columns["lane"])
 
     @functools.cached_property
-    def offsets(self) -> np.ndarray:
+    def offsets(self) -> Int64[np.ndarray, " N+1"]:
         """int64 `[N + 1]`: episode `i` is `records[offsets[i] : offsets[i + 1]]`."""
         return np.concatenate([[0], np.cumsum(self.columns["kept"], dtype=np.int64)])
 

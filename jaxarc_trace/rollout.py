@@ -12,6 +12,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int, Int32, PRNGKeyArray
 
 from jaxarc_trace.errors import SpecError
 from jaxarc_trace.plan import plan_for
@@ -34,13 +35,13 @@ class RolloutState(eqx.Module):
 
     state: Any
     timestep: Any
-    step: jax.Array
+    step: Int32[Array, ""]
 
 
 def rollout(  # noqa: PLR0913 - the whole experiment is named here
     env: Any,
     policy: Callable[[jax.Array, Any, Any], Any],
-    key: jax.Array,
+    key: PRNGKeyArray,
     *,
     spec: TraceSpec,
     num_lanes: int,
@@ -49,7 +50,7 @@ def rollout(  # noqa: PLR0913 - the whole experiment is named here
     env_params: Any = None,
     start: RolloutState | None = None,
     trace: AnyTrace | None = None,
-    first_lane: int | jax.Array = 0,
+    first_lane: int | Int[Array, ""] = 0,
 ) -> tuple[RolloutState, AnyTrace | None]:
     """Steps `num_lanes` copies of an environment `num_steps` times in one scan, and traces them.
 

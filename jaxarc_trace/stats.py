@@ -6,6 +6,7 @@ from dataclasses import replace
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float32, Int8, Int32, Real
 
 from jaxarc_trace.digest import avalanche
 from jaxarc_trace.spec import TraceSpec
@@ -28,13 +29,13 @@ class Stats(eqx.Module):
         best: the largest value of each metric, float32.
     """
 
-    total_return: jax.Array
-    length: jax.Array
-    terminated: jax.Array
-    truncated: jax.Array
-    success: jax.Array
-    final: Mapping[str, jax.Array]
-    best: Mapping[str, jax.Array]
+    total_return: Float32[Array, "*axes"]
+    length: Int32[Array, "*axes"]
+    terminated: Bool[Array, "*axes"]
+    truncated: Bool[Array, "*axes"]
+    success: Int8[Array, "*axes"]
+    final: Mapping[str, Float32[Array, "*axes"]]
+    best: Mapping[str, Float32[Array, "*axes"]]
 
     @classmethod
     def zeros(cls, shape: tuple[int, ...], metrics: tuple[str, ...]) -> "Stats":
@@ -51,17 +52,22 @@ class Stats(eqx.Module):
         )
 
     @property
-    def done(self) -> jax.Array:
+    def done(self) -> Bool[Array, "*axes"]:
         """bool, whether the episode has ended."""
         return self.terminated | self.truncated
 
-    def seen(self, metrics: Mapping[str, jax.Array]) -> "Stats":
+    def seen(self, metrics: Mapping[str, Real[Array, "*axes"]]) -> "Stats":
         """With the metrics of one more state."""
         final = {name: value.astype(jnp.float32) for name, value in metrics.items()}
         best = {name: jnp.maximum(self.best[name], value) for name, value in final.items()}
         return replace(self, final=final, best=best)
 
-    def stepped(self, reward: jax.Array, terminated: jax.Array, truncated: jax.Array) -> "Stats":
+    def stepped(
+        self,
+        reward: Real[Array, "*axes"],
+        terminated: Bool[Array, "*axes"],
+        truncated: Bool[Array, "*axes"],
+    ) -> "Stats":
         """With one more transition."""
         return replace(
             self,

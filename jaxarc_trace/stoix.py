@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray, Shaped
 from stoa.core_wrappers.auto_reset import AutoResetWrapper
 from stoa.core_wrappers.episode_metrics import RecordEpisodeMetrics
 from stoa.core_wrappers.vmap import VmapWrapper
@@ -38,7 +39,7 @@ class Evaluation(NamedTuple):
         trace: the trace of all that was played; None with `level="off"`.
     """
 
-    episode_metrics: dict[str, jax.Array]
+    episode_metrics: dict[str, Shaped[Array, " lane"]]
     trace: AnyTrace | None
 
 
@@ -77,7 +78,7 @@ def stoix_evaluator(
     num_episodes: int,
     num_steps: int,
     probe: Probe | None = None,
-) -> Callable[[Any, jax.Array], Evaluation]:
+) -> Callable[[Any, PRNGKeyArray], Evaluation]:
     """An evaluator that is one scan, for use instead of Stoix's vmapped `while_loop`.
 
     Lanes whose episode is over go on with another until all steps are done, so that the trace sees
@@ -103,7 +104,7 @@ def stoix_evaluator(
             raise SpecError(f"{name}: expected at least 1, found {value}")
     look = default_probe(eval_env) if probe is None else probe
 
-    def evaluate(params: Any, key: jax.Array) -> Evaluation:
+    def evaluate(params: Any, key: PRNGKeyArray) -> Evaluation:
         def policy(key: jax.Array, state: Any, timestep: Any) -> Any:
             del state
             return act_fn(params, timestep.observation, key)
