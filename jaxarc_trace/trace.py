@@ -177,19 +177,27 @@ def record(trace: Trace, probe: Probe, state: Any, action: Any, result: Any) -> 
     state, action, result = _traced(trace, probe, state, action, result)
     parts, outcome = pack_step(trace.plan, probe, state, action, result, 1)
     row = (trace.cursor % trace.plan.spec.ring_steps).astype(jnp.int32)
-    running = trace.running.seen(probe.metrics(state)).stepped(*outcome[:3])
-    cursor, box = trace.cursor + jnp.uint32(1), trace.box
-    if box is not None:
-        frozen = box.frozen(trace.cursor)
-        row = jnp.where(frozen, jnp.int32(trace.plan.spec.ring_steps), row)
-        moment = Moment(state, action, result, *outcome[:3], running)
-        box = box.after_step(cursor, moment)
-        running = jax.tree.map(lambda new, old: jnp.where(frozen, old, new), running, trace.running)
+    if trace.box is not None:
+        spare = jnp.int32(trace.plan.spec.ring_steps)
+        row = jnp.where(trace.box.frozen(trace.cursor), spare, row)
     ring = tuple(
         jax.lax.dynamic_update_index_in_dim(kept, part, row, 0)
         for kept, part in zip(trace.ring, parts, strict=True)
     )
-    return replace(trace, cursor=cursor, ring=ring, running=running, box=box)
+    running = trace.running.seen(probe.metrics(state)).stepped(*outcome[:3])
+    after = replace(trace, cursor=trace.cursor + jnp.uint32(1), ring=ring, running=running)
+    return _watched(trace, after, Moment(state, action, result, *outcome[:3], running))
+
+
+def _watched(before: Trace, after: Trace, moment: Moment) -> Trace:
+    """The trace after a step that a black box looked at; without one as it is."""
+    if before.box is None:
+        return after
+    frozen = before.box.frozen(before.cursor)
+    running = jax.tree.map(
+        lambda new, old: jnp.where(frozen, old, new), after.running, before.running
+    )
+    return replace(after, running=running, box=before.box.after_step(after.cursor, moment))
 
 
 def due(trace: Trace) -> jax.Array:
