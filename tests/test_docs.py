@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import pytest
 
+from jaxarc_trace import errors
 from jaxarc_trace.demo.run import Demo
 from jaxarc_trace.demo.run import run as play
 from tests.arc import SMALL
@@ -98,3 +99,20 @@ def anchors(page: Path) -> set[str]:
     titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     plain = [re.sub(r"[^\w\- ]", "", title.lower()).strip() for title in titles]
     return {re.sub(r"[- ]+", "-", title) for title in plain}
+
+
+def test_every_error_has_its_place_in_troubleshooting() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    for name in set(errors.__all__) - {"TraceError", "require"}:
+        assert f"\n## {name}\n" in page, name
+        part = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        assert f"```text\n{name}: " in part
+        assert part.count("*Cause:*") == part.count("*Fix:*") >= 1
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
+    listed = re.findall(r"- (?:[^:\n]+: )?([\w/]+\.md)", navigation)
+    assert sorted(listed) == sorted(
+        page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")
+    )
