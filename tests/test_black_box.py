@@ -157,7 +157,12 @@ def scripts(draw: Any) -> toy.Script:
     return script
 
 
-@pytest.mark.parametrize("name", TRIGGERS)
+QUICK = ("nan, spike or solve", "relative spike", "a function")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in TRIGGERS]
+)
 @settings(max_examples=25)
 @given(script=scripts())
 def test_all_lanes_stop_together_and_hold_the_window(name: str, script: toy.Script):
@@ -167,7 +172,9 @@ def test_all_lanes_stop_together_and_hold_the_window(name: str, script: toy.Scri
     assert recording.spec["steps_seen"] == STEPS
 
 
-@pytest.mark.parametrize("name", ["nan, spike or solve", "relative spike"])
+@pytest.mark.parametrize(
+    "name", ["nan, spike or solve", pytest.param("relative spike", marks=pytest.mark.slow)]
+)
 @settings(max_examples=15)
 @given(script=scripts())
 def test_with_a_box_a_lane_each_stops_by_itself(name: str, script: toy.Script):
@@ -197,6 +204,7 @@ def test_it_stays_stopped_when_the_loop_goes_on():
     assert len(once.spec["trigger"]["fired"]) == 1
 
 
+@pytest.mark.slow
 def test_under_the_callers_own_vmap_each_lane_stops_by_itself():
     step = jt.wrap_step(toy.scripted_step, SPEC, probe=toy.probe())
     script = example()
@@ -217,21 +225,23 @@ def test_under_the_callers_own_vmap_each_lane_stops_by_itself():
         check_box(jt.take(trace), SPEC, history.lanes(lane + 1, lane))
 
 
-def test_in_a_rollout_the_window_ends_with_true_states():
+@pytest.mark.parametrize("traced", [2, pytest.param(None, marks=pytest.mark.slow)])
+def test_in_a_rollout_the_window_ends_with_true_states(traced: int | None):
     env = toy.ScriptedEnv(toy.example_script((9,), 4))
     trigger = jt.Trigger(triggers.first_solve, before=6, after=2)
-    spec = spec_of(trigger)
+    spec = spec_of(trigger, lanes=traced)
     key = jax.random.key(3)
     run = jax.jit(
         lambda k: jt.rollout(
             env, toy.numbered, k, spec=spec, num_lanes=4, num_steps=25, probe=toy.probe()
         )[1]
     )
-    history = rollout_history(env, toy.numbered, 4, 25)(key, env.script)
+    history = rollout_history(env, toy.numbered, 4, 25)(key, env.script).lanes(traced or 4)
     assert held(trigger, history).any()
     check_box(jt.take(run(key)), spec, history)
 
 
+@pytest.mark.slow
 def test_a_box_that_is_closing_when_the_loop_ends_is_read_like_any_ring():
     script = example()
     fired = int(jt.take(program(SPEC)(script)).spec["trigger"]["fired"][0]["step"])
@@ -391,6 +401,7 @@ def test_first_solve_needs_a_probe_that_knows_success():
         jt.attach(step, toy.lane_states(example(), lane), lane)
 
 
+@pytest.mark.slow
 def test_the_example_finds_the_lane_and_the_step(tmp_path, monkeypatch, capsys):
     spec = importlib.util.spec_from_file_location("black_box", ROOT / "examples" / "black_box.py")
     assert spec is not None
