@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from loguru import logger
 from rich.console import Console
+from timing import save_json
 
 from benchmarks.render import arc, measure, noise, ratio
 from jaxarc_trace.render.animate import animation
@@ -54,12 +55,17 @@ def main() -> None:
     """Measures and prints a table."""
     parser = argparse.ArgumentParser(description="Measures animations and the terminal.")
     parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--json", type=Path, help="write the figures here as well")
+    options = parser.parse_args()
+    rounds, figures = options.rounds, []
     logger.disable("jaxarc")
     episode = stored("long")
     for suffix in (".gif", ".apng", ".webp", ".mp4"):
         taken = measure({"ours": lambda s=suffix: animation(episode, s)}, rounds)["ours"]
         middle, size = statistics.median(taken), len(animation(episode, suffix))
+        what = f"{suffix[1:].upper()} of {len(episode)} steps"
+        figures.append({"what": what, "against": "", "value": middle, "unit": "s"})
+        figures.append({"what": what, "against": "", "value": size / 1000, "unit": "kB"})
         reached = middle <= SECONDS and size <= BYTES
         # Only the first two have figures to reach.
         verdict = "" if suffix in (".webp", ".mp4") else "ok" if reached else "MISSED"
@@ -81,11 +87,15 @@ def main() -> None:
         for kind in ("jax", "numpy"):
             factor = ratio(seconds[kind], seconds["ours"])
             theirs = statistics.median(seconds[kind])
+            what, against = f"{name} grid in a terminal", f"JaxARC's own of {kind} / ours"
+            figures.append({"what": what, "against": against, "value": factor, "unit": "times"})
             print(
                 f"terminal {name:6} {kind:6} {factor:8.1f}x  {theirs * 1e3:9.2f} ms  "
                 f"{ours * 1e3:7.3f} ms   at least {FACTOR:.0f}: "
                 f"{'ok' if factor >= FACTOR else 'MISSED'}"
             )
+    if options.json:
+        save_json(options.json, figures=figures)
 
 
 if __name__ == "__main__":

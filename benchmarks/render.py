@@ -11,7 +11,6 @@ a machine that others use moves both. `floor` is the path strings of two grids.
 
 import argparse
 import itertools
-import json
 import os
 import statistics
 import sys
@@ -28,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import jax.numpy as jnp
 import numpy as np
 from loguru import logger
+from timing import save_json
 
 from jaxarc_trace import render
 from jaxarc_trace.episode import Episode
@@ -259,6 +259,20 @@ def show(row: dict[str, Any]) -> str:
     return f"{row['grid']:7} {row['what']:10} {row['ratio']:8.1f}x  {sides}   {verdict}"
 
 
+def figure(row: dict[str, Any]) -> dict[str, Any]:
+    """One row as the table of all results shows it."""
+    against = "path strings alone" if row["what"] == "floor" else "JaxARC's own"
+    if row["what"] == "floor":
+        return {"what": f"step, {row['grid']} grid", "against": against, **times(row["ratio"])}
+    what = f"step, {row['grid']} grid, {row['what']}"
+    return {"what": what, "against": f"{against} / ours", **times(row["ratio"])}
+
+
+def times(value: float) -> dict[str, Any]:
+    """A factor."""
+    return {"value": value, "unit": "times"}
+
+
 def main() -> None:
     """Measures both kinds of grid and prints a table."""
     parser = argparse.ArgumentParser(description="Measures step pictures beside JaxARC's.")
@@ -273,7 +287,7 @@ def main() -> None:
     for row in rows:
         print(show(row))
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        save_json(arguments.json, figures=[figure(row) for row in rows])
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ Line = tuple[str, str, str]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--readme", type=Path, default=ROOT / "benchmarks" / "README.md")
     parser.add_argument("--pictures", type=Path, default=ROOT / "docs" / "pictures")
@@ -74,8 +74,8 @@ def place(data: Any) -> Line:
 
 def lines(data: Any) -> Iterator[Line]:
     """The figures of one file."""
-    if isinstance(data, list):
-        yield from _of_pictures(data)
+    if "figures" in data:
+        yield from _of_figures(data["figures"])
     elif "results" in data and "env" in data:
         yield from _of_overhead(data)
     elif "rows" in data and "env" in data:
@@ -121,11 +121,9 @@ def _of_storage(data: Mapping[str, Any]) -> Iterator[Line]:
         yield f"{way}: on disk, MB", "", f"{rounds[0]['bytes'] / 1e6:.1f}"
 
 
-def _of_pictures(data: list[Any]) -> Iterator[Line]:
-    for entry in data:
-        if isinstance(entry, Mapping) and "ratio" in entry:
-            what = f"{entry.get('what', '')}, {entry.get('grid', '')}"
-            yield what, "JaxARC's own picture / ours, time", f"{entry['ratio']:.0f}"
+def _of_figures(figures: list[Mapping[str, Any]]) -> Iterator[Line]:
+    for entry in figures:
+        yield entry["what"], entry["against"], f"{entry['value']:.3g} {entry['unit']}"
 
 
 def _of_growth(data: Mapping[str, Any]) -> Iterator[Line]:
