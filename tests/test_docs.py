@@ -17,6 +17,7 @@ from tests.pages import blocks, pages, run
 
 ELSEWHERE = {
     "docs/format.md": "test_store.py",
+    "docs/wandb.md": "test_publish_command.py",
 }
 """Pages whose programs a test of their own runs."""
 
