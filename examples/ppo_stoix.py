@@ -15,7 +15,8 @@ from typing import Any
 # The network, the algorithm and the pictures: the file beside this one.
 import ppo_jaxarc as ppo
 
-import jax  # isort: skip - after the settings that `ppo_jaxarc` makes
+import equinox as eqx  # isort: skip - after the settings that `ppo_jaxarc` makes
+import jax  # isort: skip
 import jax.numpy as jnp  # isort: skip
 
 import jaxarc_trace as jt  # isort: skip
@@ -35,7 +36,7 @@ def main() -> None:
     train_env, eval_env = jt.stoix_envs(single, single, spec=spec)
 
     begun = time.perf_counter()
-    learn = jax.jit(lambda key: ppo.train(train_env, key, args.lanes, args.updates))
+    learn = eqx.filter_jit(lambda key: ppo.train(train_env, key, args.lanes, args.updates))
     net, trace, curve = jax.block_until_ready(learn(learn_key))
     ppo.report(trace, curve, time.perf_counter() - begun, args.lanes, args.out)
 
@@ -51,7 +52,7 @@ def main() -> None:
         num_episodes=64,
         num_steps=ppo.TURNS,
     )
-    found = jax.jit(evaluate)(net, eval_key)
+    found = eqx.filter_jit(evaluate)(net, eval_key)
     jt.save(args.out / "evaluation", found.trace)
     solved = [e.success for e in jt.load(args.out / "evaluation") if e.complete]
     print(

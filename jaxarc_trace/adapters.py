@@ -56,11 +56,9 @@ def environment(env: Any, params: Any = None, *, name: str | None = None) -> Any
         if library in roots:
             _refuse_auto_reset(env)
             found = adapt(env, params)
-            return Environment(
-                name=name or f"{library}/{_name(env)}",
-                facts={"library": library, "version": _version(distribution)},
-                **found,
-            )
+            facts = {"library": library, "version": _version(distribution)}
+            facts |= found.pop("facts", {})
+            return Environment(name=name or f"{library}/{_name(env)}", facts=facts, **found)
     raise SpecError(
         f"environment: expected an environment of {', '.join(KNOWN)}, found {type(env).__name__} "
         f"of {type(env).__module__}; write start(key, params) and move(key, state, action, params) "
@@ -219,7 +217,13 @@ def _xminigrid(env: Any, params: Any) -> dict[str, Any]:
 
     constant = ("state.key", "state.rule_encoding", "state.goal_encoding")
     functions = {"start": start, "move": move, "sample": sample}
-    return {**functions, "params": params, "constant": constant, "keyed": False}
+    return {
+        **functions,
+        "params": params,
+        "constant": constant,
+        "keyed": False,
+        **_shows("state.grid"),
+    }
 
 
 def _navix(env: Any, params: Any) -> dict[str, Any]:
@@ -245,8 +249,8 @@ def _navix(env: Any, params: Any) -> dict[str, Any]:
         return jax.random.randint(key, (), 0, len(env.action_set), jnp.int32)
 
     constant = ("state.cache.patches",)
-    functions = {"start": start, "move": move, "sample": sample}
-    return {**functions, "constant": constant, "keyed": False}
+    functions = {"start": start, "move": move, "sample": sample, "keyed": False}
+    return {**functions, "constant": constant, **_shows("observation")}
 
 
 KNOWN: dict[str, tuple[str, Callable[[Any, Any], dict[str, Any]]]] = {
@@ -263,6 +267,11 @@ KNOWN: dict[str, tuple[str, Callable[[Any, Any], dict[str, Any]]]] = {
     "navix": ("navix", _navix),
 }
 """Libraries by the name of their module: the distribution, and what makes an environment of one."""
+
+
+def _shows(field: str) -> dict[str, Any]:
+    """The field that the generic picture shows first."""
+    return {"facts": {"roles": {"picture": field}}}
 
 
 def _sampled(spec: Any, key: jax.Array) -> Any:

@@ -1,12 +1,14 @@
 """Pictures of episodes whose environment is not ARC.
 
 A two-dimensional field of whole numbers is drawn as a grid, one of shape `[H, W, 3]` as an image,
-a vector or a single number as labelled bars. What an environment shows best is registered with
+one of layers or symbols `[H, W, C]` as a grid of them, a vector or a single number as labelled
+bars. The field whose role is `picture` in the environment's description comes first, those that
+never change in an episode last. What an environment shows best is registered with
 `register_renderer`.
 """
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -29,8 +31,11 @@ Escape every text with `jaxarc_trace.render.text.escape`.
 _RENDERERS: dict[str, Renderer] = {}
 _MARGIN = 24.0
 _SIDE = 232.0
-_MOST_FIELDS = 4
 _MOST_BARS = 16
+_MOST_LAYERS = 16
+_SYMBOLS = 15  # images have larger numbers somewhere
+_LEAST_IMAGE = 4  # a smaller field of real numbers is no image
+_OURS = ("step_key", "step_count")
 
 
 def register_renderer(name: str, renderer: Renderer) -> None:
@@ -115,10 +120,13 @@ def state(episode: Episode, at: int, side: float, look: Theme) -> str:
         return renderer(episode, at, side, look)
     for name in fields(episode):
         values = np.asarray(episode.states[name][at])
-        if values.ndim == 2 and values.dtype.kind in "iub" and values.size:
+        if not _is_plane(values) or not values.size:
+            continue
+        if values.ndim == 2:
             return _grid(values, side, look)
-        if values.ndim == 3 and values.shape[-1] == 3 and values.size:
+        if _is_image(np.asarray(episode.states[name])):
             return _image(values, side)
+        return _grid(_layers(values), side, look)
     return _bars(episode, at, side, look)
 
 
@@ -127,11 +135,42 @@ def fields(episode: Episode) -> list[str]:
     drawable = {
         name: np.asarray(values[0])
         for name, values in episode.states.items()
-        if len(values) and np.asarray(values).dtype.kind in "iubf"
+        if len(values) and np.asarray(values).dtype.kind in "iubf" and name not in _OURS
     }
-    planes = [n for n, v in drawable.items() if v.ndim == 3 and v.shape[-1] == 3]
-    planes += [n for n, v in drawable.items() if v.ndim == 2 and v.dtype.kind in "iub"]
-    return planes + [n for n, v in drawable.items() if v.ndim <= 1]
+    roles = episode.environment.get("roles")
+    first = roles.get("picture") if isinstance(roles, Mapping) else None
+
+    def order(name: str) -> tuple[bool, bool, bool]:
+        return name != first, name in episode.constants, drawable[name].ndim == 2
+
+    planes = sorted((n for n, v in drawable.items() if _is_plane(v)), key=order)
+    bars = [n for n, v in drawable.items() if v.ndim <= 1]
+    return planes + sorted(bars, key=lambda name: name in episode.constants)
+
+
+def _is_plane(values: np.ndarray) -> bool:
+    """Whether it is a grid, an image, or a grid of layers or symbols."""
+    whole = values.dtype.kind in "iub"
+    if values.ndim != 3:
+        return whole and values.ndim == 2
+    if values.shape[-1] == 3:
+        return whole or min(values.shape[:2]) >= _LEAST_IMAGE
+    return whole and 2 <= values.shape[-1] <= _MOST_LAYERS
+
+
+def _is_image(values: np.ndarray) -> bool:
+    """Whether three layers over a whole episode are colours rather than symbols."""
+    if values.shape[-1] != 3 or values.dtype.kind == "b":
+        return False
+    # An image of nothing but ones is as likely as symbols; ones alone are drawn as they were.
+    return values.dtype.kind == "f" or int(values.max()) > _SYMBOLS or int(values.max()) <= 1
+
+
+def _layers(values: np.ndarray) -> np.ndarray:
+    """Layers `[H, W, C]` as one plane: the last that is set, from 1; of symbols the first."""
+    if values.dtype.kind != "b":
+        return values[..., 0]
+    return np.max(values * np.arange(1, values.shape[-1] + 1), axis=-1)
 
 
 def action_words(episode: Episode, t: int) -> str:
@@ -177,7 +216,7 @@ def _image(values: np.ndarray, side: float) -> str:
 def _bars(episode: Episode, at: int, side: float, look: Theme) -> str:
     """Vectors and numbers as bars from zero, on one scale for each field over the episode."""
     entries: list[tuple[str, float, float]] = []
-    for name in [n for n in fields(episode) if episode.states[n][0].ndim <= 1][:_MOST_FIELDS]:
+    for name in [n for n in fields(episode) if episode.states[n][0].ndim <= 1]:
         values = np.asarray(episode.states[name], np.float64)
         finite = np.abs(values[np.isfinite(values)])
         largest = float(finite.max()) if finite.size and finite.max() > 0 else 1.0

@@ -1,6 +1,7 @@
 """Environments that are not ARC, and the package's names."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,51 @@ def test_three_channels_become_an_image(dtype: type) -> None:
 def test_more_values_than_colours_become_shades() -> None:
     svg = render.step(other(board=np.arange(7 * 100).reshape(7, 10, 10)), 0).as_svg()
     assert len(list(parsed(svg).iter(f"{SVG}image"))) == 2
+
+
+def grids(svg: str) -> int:
+    shown = parsed(svg).iter(f"{SVG}g")
+    return sum(group.get("shape-rendering") == "crispEdges" for group in shown)
+
+
+def test_layers_become_a_grid_of_the_last_that_is_set() -> None:
+    layers = np.zeros((7, 4, 5, 4), bool)
+    layers[:, 1, 2, 0] = layers[:, 1, 2, 3] = True
+    assert generic._layers(layers[0])[1, 2] == 4
+    assert generic._layers(layers[0]).sum() == 4
+    assert grids(render.step(other(layers=layers), 0).as_svg()) == 2
+
+
+def test_three_layers_of_small_numbers_are_symbols_and_no_colours() -> None:
+    symbols = np.arange(7 * 4 * 5 * 3).reshape(7, 4, 5, 3) % 9
+    np.testing.assert_array_equal(generic._layers(symbols[0]), symbols[0, ..., 0])
+    svg = render.step(other(symbols=symbols), 0).as_svg()
+    assert grids(svg) == 2
+    assert not list(parsed(svg).iter(f"{SVG}image"))
+
+
+def test_small_tensors_of_real_numbers_are_no_image() -> None:
+    tensors = other(inertia=np.ones((7, 2, 3, 3), np.float32), x=np.ones(7, np.float32))
+    svg = render.step(tensors, 0).as_svg()
+    assert not list(parsed(svg).iter(f"{SVG}image"))
+    assert words(svg).count("x") == 2
+
+
+def test_the_picture_s_role_comes_first_and_constants_last() -> None:
+    board = np.zeros((7, 3, 3), int)
+    episode = other(rules=board, view=np.zeros((7, 5, 5, 2), int), board=board, x=np.zeros(7))
+    assert generic.fields(episode) == ["view", "rules", "board", "x"]
+    constant = replace(episode, constants={"rules": board[0]})
+    assert generic.fields(constant) == ["view", "board", "rules", "x"]
+    named = replace(constant, environment={"name": "a", "roles": {"picture": "board"}})
+    assert generic.fields(named) == ["board", "view", "rules", "x"]
+
+
+def test_every_number_has_its_bar_until_the_page_is_full() -> None:
+    few = words(render.step(other(**{n: np.zeros(7) for n in "abcdef"}), 0).as_svg())
+    assert all(few.count(name) == 2 for name in "abcdef")
+    many = words(render.step(other(x=np.zeros((7, 20))), 0).as_svg())
+    assert "and 4 more" in many
 
 
 def test_what_cannot_be_drawn_is_said() -> None:
