@@ -55,9 +55,8 @@ def main() -> None:
     found = eqx.filter_jit(evaluate)(net, eval_key)
     jt.save(args.out / "evaluation", found.trace)
     solved = [e.success for e in jt.load(args.out / "evaluation") if e.complete]
-    print(
-        f"greedy evaluation: {found.episode_metrics['episode_return'].mean():.2f} a first episode"
-    )
+    mean = float(found.episode_metrics["episode_return"].mean())
+    print(f"greedy evaluation: a return of {mean:.2f} over the first episode of each lane")
     print(f"{sum(map(bool, solved))} of the {len(solved)} kept episodes solved")
 
 
