@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,8 +45,8 @@ class Moment(NamedTuple):
 class Condition:
     """Something that may come to hold in a lane. Frozen dataclasses derive from it."""
 
-    names: tuple[str, ...] = ()
-    needs_success = False
+    names: ClassVar[tuple[str, ...]] = ()
+    needs_success: ClassVar[bool] = False
 
     def start(self, lanes: int) -> Any:
         """What it remembers from step to step: arrays `[lane, ...]`, or nothing."""
@@ -73,7 +73,7 @@ class Condition:
 class NotANumber(Condition):
     """A NaN in the reward, or in any float of the state, the action, or what the step returned."""
 
-    names = ("nan",)
+    names: ClassVar[tuple[str, ...]] = ("nan",)
 
     def after_step(self, memory: Any, moment: Moment) -> tuple[jax.Array, Any]:
         """See `Condition`."""
@@ -96,7 +96,7 @@ class RewardSpike(Condition):
     above: float | None
     warmup: int
 
-    names = ("reward_spike",)
+    names: ClassVar[tuple[str, ...]] = ("reward_spike",)
 
     def start(self, lanes: int) -> Any:
         """Sum of magnitudes and number of the rewards so far, of each lane."""
@@ -124,8 +124,8 @@ class RewardSpike(Condition):
 class Solved(Condition):
     """An episode that ended with success."""
 
-    names = ("first_solve",)
-    needs_success = True
+    names: ClassVar[tuple[str, ...]] = ("first_solve",)
+    needs_success: ClassVar[bool] = True
 
     def at_end(self, stats: Any) -> jax.Array:
         """See `Condition`."""
@@ -187,10 +187,10 @@ class AnyOf(Condition):
         return jnp.concatenate([part.at_end(stats) for part in self.parts], axis=1)
 
 
-nan = NotANumber()
+nan: Condition = NotANumber()
 """Holds after a step with a NaN in its reward, or in any float of state, action or outcome."""
 
-first_solve = Solved()
+first_solve: Condition = Solved()
 """Holds when an episode ends with success, as the probe defines it."""
 
 
