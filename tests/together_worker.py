@@ -95,6 +95,8 @@ def main() -> None:
         jt.save(out, trace, {"note": "together"}, timeout=4.0 if "die=within" in words else 60.0)
     except jt.StoreError as error:
         print(error, file=sys.stderr, flush=True)
+        if "alone" in words:
+            raise SystemExit(2) from None
         # Not by way of JAX's own exit, which waits for the process that is gone.
         os._exit(2)
 
