@@ -33,7 +33,7 @@ _MARGIN = 24.0
 _SIDE = 232.0
 _MOST_BARS = 16
 _MOST_LAYERS = 16
-_SYMBOLS = 15  # images have larger numbers somewhere
+_SYMBOLS = 31  # images have larger numbers somewhere
 _LEAST_IMAGE = 4  # a smaller field of real numbers is no image
 _OURS = ("step_key", "step_count")
 
