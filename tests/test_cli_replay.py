@@ -2,6 +2,8 @@
 
 import functools
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,3 +83,12 @@ def test_replay_makes_jaxarc_as_it_was_recorded(command: Command) -> None:
     said = command("replay", GOLDEN, "lane0000-ep000001", -1)
     assert said.code == 0, said.err
     assert "2 episodes, 47 steps: 2 exact" in said.out
+
+
+def test_the_page_has_the_figures_of_the_benchmark() -> None:
+    root = GOLDEN.parents[2]
+    results = root / "benchmarks" / "results" / "replay.json"
+    program = [sys.executable, root / "benchmarks" / "replay.py", "--table", results]
+    table = subprocess.run(program, check=True, capture_output=True, text=True).stdout
+    assert table.count("\n") > 12
+    assert table in (root / "docs" / "replay.md").read_text(encoding="utf-8")
