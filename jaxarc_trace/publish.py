@@ -9,99 +9,35 @@ printed says how to send it later.
 """
 
 import os
-import shlex
 import shutil
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jaxarc_trace.config_compose import from_yaml
-from jaxarc_trace.config_run import CONFIG
+from jaxarc_trace import errors
 from jaxarc_trace.config_sections import Publish, TraceConfig
-from jaxarc_trace.errors import MissingExtraError, require
+from jaxarc_trace.errors import SpecError, require
 from jaxarc_trace.manifest import read_manifest
 from jaxarc_trace.publish_config import address
 from jaxarc_trace.publish_ledger import Ledger
-from jaxarc_trace.publish_names import known_secrets, without
-from jaxarc_trace.publish_plan import FOLDER, Choice, Job, lost, parts_of, place_of
+from jaxarc_trace.publish_outcome import Published, outcome_of, status
+from jaxarc_trace.publish_plan import FOLDER, Choice, Job, place_of
 from jaxarc_trace.publish_process import attempt
 from jaxarc_trace.run import Run
-from jaxarc_trace.saves import saves_of
 
 __all__ = ["Published", "publish", "status"]
 
 OFFLINE = "offline"
-LEFT_OFFLINE = 3
-INCOMPLETE = 1
 _RESERVE = (12.0, 0.3, 45.0)
 """Seconds kept for the offline run when sending fails: at least, as a share, at most; never more
 than half of all."""
 _MARGIN = 1.0
 """Seconds kept for ending the processes."""
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Published:
-    """What came of publishing a run.
-
-    Attributes:
-        path: the run.
-        mode: `online`, `offline` or `local`.
-        url: its page, where it has one.
-        sent: what the server confirmed now: `rows`, `traces`, `galleries`.
-        confirmed: how many things it has confirmed in all.
-        pending: keys of what is left to send.
-        failed: what cannot be sent, and why, by key.
-        problem: why sending was given up; empty if it was not.
-        offline: the offline run that was left, or None.
-        notes: what was left out, in sentences.
-        command: what to run for what is left; empty if nothing is.
-        seconds: how long it took.
-    """
-
-    path: Path
-    mode: str
-    url: str = ""
-    sent: Mapping[str, int] = field(default_factory=dict)
-    confirmed: int = 0
-    pending: tuple[str, ...] = ()
-    failed: Mapping[str, str] = field(default_factory=dict)
-    problem: str = ""
-    offline: Path | None = None
-    notes: tuple[str, ...] = ()
-    command: str = ""
-    seconds: float = 0.0
-
-    @property
-    def exit_code(self) -> int:
-        """0 when all is confirmed, or prepared as asked; 3 when it is left for later; else 1."""
-        if self.mode == "online" and (self.problem or self.pending):
-            return LEFT_OFFLINE
-        if self.problem:
-            return LEFT_OFFLINE
-        return INCOMPLETE if self.failed else 0
-
-    def __str__(self) -> str:
-        if self.mode == "local":
-            return "publish.mode=local: nothing was sent"
-        made = ", ".join(f"{count} {name}" for name, count in self.sent.items() if count)
-        lines = []
-        if self.mode == "online":
-            lines.append(f"Sent and confirmed: {made or 'nothing new'}; {self.confirmed} in all")
-        if self.url and self.mode == "online":
-            lines.append(f"At {self.url}")
-        lines += [f"Note: {note}" for note in self.notes]
-        lines += [f"Cannot be sent: {key}: {why}" for key, why in self.failed.items()]
-        if self.offline is not None:
-            lines.append(f"Offline run: {self.offline}")
-        if self.pending:
-            lines.append(f"Left: {len(self.pending)}; to send it: {self.command}")
-        return "\n".join(lines)
 
 
 def publish(
@@ -134,7 +70,8 @@ def publish(
     Raises:
         NotATraceError: when there is no run.
         MissingExtraError: when wandb is not installed.
-        SpecError: when the settings are wrong.
+        SpecError: when the settings are wrong, or no episode fits `where`.
+        StoreError: when another process publishes the run.
     """
     began = time.monotonic()
     given = _settings(config)
@@ -148,7 +85,15 @@ def publish(
     before = {key for key in ledger.items if ledger.confirmed(key)}
     told = _Told(progress)
     problem = _tried(job, told, began + job.seconds - min(_MARGIN, 0.1 * job.seconds))
-    done = _outcome(job, told, problem, before, began)
+    done = outcome_of(
+        job,
+        before,
+        problem=problem,
+        url=told.url,
+        offline=told.offline,
+        notes=told.notes,
+        seconds=time.monotonic() - began,
+    )
     if done.problem:
         warnings.warn(f"{path}: not all of it is at W&B: {done.problem}", RuntimeWarning, 2)
     return done
@@ -184,80 +129,6 @@ def job_of(
     return Job(str(path), given, choice, theme, seconds, gallery=gallery)
 
 
-def status(run: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """What is confirmed, pending and failed of a run, for each place that it was published to.
-
-    Nothing is asked of any server.
-
-    Raises:
-        NotATraceError: when there is no run.
-    """
-    from jaxarc_trace.publish_ledger import STATES, read_ledger
-
-    path = Path(run).absolute()
-    read_manifest(path)
-    saves = tuple(saves_of(path))
-    found = []
-    for place in read_ledger(path):
-        ledger = Ledger(path, place)
-        where, entity, project = place.split("|", 2)
-        counts = dict.fromkeys(STATES, 0)
-        for item in ledger.items.values():
-            counts[item["state"]] += 1
-        known = {key.partition(":")[2] for key in ledger.items if key.startswith("row:")}
-        fresh = [save.name for save in saves if f"{save.sequence:06d}" not in known]
-        items = {key: dict(item) for key, item in ledger.items.items()}
-        gone = lost(ledger, saves)
-        found.append(
-            {
-                "address": where,
-                "entity": entity,
-                "project": project,
-                **ledger.facts,
-                "counts": counts,
-                "unpublished": fresh,
-                "lost": gone,
-                "items": items,
-            }
-        )
-    return found
-
-
-def command_of(job: Job) -> str:
-    """What to type so that a run is published with these settings."""
-    words = ["jaxarc-trace", "publish", job.run]
-    given, own = job.publish, _own(Path(job.run))
-    for name in ("project", "entity", "group", "job_type"):
-        value = getattr(given, name)
-        if value is not None and value != getattr(own.publish, name):
-            words += [f"--{name.replace('_', '-')}", value]
-    if given.tags != own.publish.tags:
-        words += ["--tags", ",".join(given.tags)]
-    for name, value in vars(job.choice).items():
-        if value != getattr(Choice(), name):
-            words += [f"--{name}", str(value)]
-    if not job.gallery:
-        words.append("--no-gallery")
-    for name in ("artifact", "images", "image_budget_mb", "image_megapixels"):
-        value = getattr(given, name)
-        if value != getattr(own.publish, name):
-            words.append(f"publish.{name}={'null' if value is None else str(value).lower()}")
-    if job.theme != own.render.theme:
-        words.append(f"render.theme={job.theme}")
-    return shlex.join(words)
-
-
-def _own(path: Path) -> TraceConfig:
-    """The settings that a run was made with."""
-    file = path / CONFIG
-    if not file.is_file():
-        return TraceConfig()
-    try:
-        return from_yaml(file)
-    except MissingExtraError:
-        return TraceConfig()
-
-
 def _settings(config: TraceConfig | Publish | None) -> Publish:
     if config is None:
         return Publish(mode="online")
@@ -284,6 +155,8 @@ class _Told:
             self.url = event["url"]
         elif kind == "offline":
             self.offline = Path(event["path"])
+        elif kind == "problem" and event["refused"]:
+            raise getattr(errors, event["refused"], SpecError)(event["text"])
 
 
 def _tried(job: Job, told: _Told, until: float) -> str:
@@ -318,42 +191,15 @@ def _prepared(job: Job, told: _Told) -> str:
         work.mkdir(parents=True)
     except OSError as error:
         return f"{work}: {error.strerror}"
-    problem = attempt(replace(job, work=str(work)), told) or ""
+    problem: str | None = "stopped"
+    try:
+        problem = attempt(replace(job, work=str(work)), told)
+    finally:
+        if problem is not None or told.offline is None:
+            shutil.rmtree(work, ignore_errors=True)
+    if problem:
+        return problem
     # The new one holds all that the older ones did and W&B has not confirmed since.
-    for path in [work] if problem or told.offline is None else older:
+    for path in older if told.offline is not None else ():
         shutil.rmtree(path, ignore_errors=True)
-    return problem
-
-
-def _outcome(job: Job, told: _Told, problem: str, before: set[str], began: float) -> Published:
-    """What the ledger says after all."""
-    path = Path(job.run)
-    ledger = Ledger(path, place_of(address(), job.publish))
-    parts = parts_of(job, ledger)
-    gone = lost(ledger, parts.saves)
-    now = {key for key in ledger.items if ledger.confirmed(key)}
-    failed = {
-        key: str(item.get("why", ""))
-        for key, item in ledger.items.items()
-        if item["state"] == "failed"
-    }
-    failed |= dict.fromkeys(gone, "its save was removed before it was sent")
-    names = {"row": "rows", "trace": "traces", "gallery": "galleries"}
-    sent = {
-        name: sum(k.startswith(f"{kind}:") for k in now - before) for kind, name in names.items()
-    }
-    pending = tuple(key for key in parts.keys if key not in failed)
-    return Published(
-        path,
-        job.publish.mode,
-        url=str(told.url or ledger.facts.get("url", "")),
-        sent=sent,
-        confirmed=len(now),
-        pending=pending,
-        failed=failed,
-        problem=without(problem, known_secrets()),
-        offline=told.offline,
-        notes=told.notes,
-        command=command_of(job) if pending else "",
-        seconds=time.monotonic() - began,
-    )
+    return ""

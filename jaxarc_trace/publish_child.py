@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxarc_trace.episodes import Episodes
-from jaxarc_trace.errors import StoreError, TraceError
+from jaxarc_trace.errors import SpecError, StoreError, TraceError
 from jaxarc_trace.facts import measured
 from jaxarc_trace.manifest import read_manifest
 from jaxarc_trace.publish_client import (
@@ -56,13 +56,17 @@ def main() -> None:
         events.write(json.dumps({"event": event, **without(facts, secrets)}) + "\n")
 
     threading.Thread(target=_end_with_starter, daemon=True).start()
-    code = 0
+    code, alone = 0, False
     try:
         with publishing(Path(job.run)):
+            alone = True
             _attempt(job, tell)
         tell("end")
     except Exception as error:  # noqa: BLE001 - the boundary: the client raises what it likes
-        tell("problem", text=_sentence(error), ours=isinstance(error, TraceError))
+        # What was asked cannot be done, whether W&B is there or not.
+        asked = isinstance(error, SpecError) or not alone
+        kind = type(error).__name__ if asked and isinstance(error, TraceError) else ""
+        tell("problem", text=_sentence(error), refused=kind)
         code = 1
     events.flush()
     # Not by `sys.exit`: the client would go on waiting for what it did not get rid of.
@@ -96,9 +100,11 @@ def _attempt(job: Job, tell: Tell) -> None:
         tell("notes", notes=content.notes)
     told = describe(manifest, episodes.environment, path, job.publish)
     first = not ledger.items
-    known = set(ledger.items)
-    # A table of fewer saves that was never confirmed is not wanted any more.
-    ledger.forget(key for key in known if key.startswith("gallery:") and key != parts.gallery)
+    # What was written down as sent; what failed before was not.
+    known = {key for key, item in ledger.items.items() if item["state"] == "pending"}
+    if parts.gallery:
+        # A table of fewer saves that was never confirmed is not wanted any more.
+        ledger.forget(k for k in ledger.items if k.startswith("gallery:") and k != parts.gallery)
     ledger.note("pending", {key: {} for key in parts.keys if key in rows or key[:4] != "row:"})
     tell("stage", name="connecting", done=0, total=0)
     run = begin(job, told, left)

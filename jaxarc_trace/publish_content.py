@@ -199,6 +199,9 @@ class _Drawing:
             try:
                 made = self._picture(shown[row], file, kind)
             except (RenderError, StoreError) as error:
+                if isinstance(error.__cause__, OSError):
+                    # A full disk is no property of the episode.
+                    raise
                 self.notes.append(f"{kind} of {name}: {error}")
                 return None
             if not made:
@@ -274,8 +277,8 @@ def _report(shown: Episodes, path: Path, title: str, theme: str, notes: list[str
                 warnings.simplefilter("ignore", UserWarning)
                 render.report(_readable(shown[:count], notes), path, title=title, theme=theme)
             break
-        except RenderError:
-            if count <= 1:
+        except RenderError as error:
+            if count <= 1 or isinstance(error.__cause__, OSError):
                 raise
             count //= 2
     if count < len(shown):

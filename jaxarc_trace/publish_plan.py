@@ -177,8 +177,3 @@ def lost(ledger: Ledger, saves: tuple[Save, ...]) -> list[str]:
 def place_of(address: str, publish: Publish) -> str:
     """Name of the place that a run is published to, for the ledger."""
     return f"{address}|{publish.entity or ''}|{publish.project}"
-
-
-def without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries that say something."""
-    return {name: value for name, value in values.items() if value not in (None, "", {}, [], ())}

@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 
 import jaxarc_trace as jt
+from jaxarc_trace.errors import SpecError, StoreError
 from jaxarc_trace.publish import status
+from jaxarc_trace.publish_ledger import LEDGER, publishing
 from jaxarc_trace.run import Run
 from tests import wandb_file
 from tests.test_publish import SETTINGS, holders, save, surroundings
@@ -179,7 +181,7 @@ def test_offline_then_online_the_printed_command_sends_it_all(
         program = [sys.executable, "-m", "jaxarc_trace.cli", *_words(done.command)[1:]]
         said = subprocess.run(program, cwd=ROOT, text=True, capture_output=True, check=False)
         assert said.returncode == 0, said.stderr
-        assert "2 rows, 2 traces, 1 galleries; 5 in all" in said.stdout
+        assert "2 rows, 2 traces, 1 table with viewer; 5 in all" in said.stdout
         assert [row["_step"] for row in server.run.history] == [1000, 2000, 2001]
         assert (server.run.project, server.run.fields["tags"]) == ("a b", ["x", "y"])
         for artifact, one in zip(server.committed("trace-"), run.saves(), strict=True):
@@ -199,13 +201,36 @@ def test_what_is_gone_is_noticed_before_success_is_claimed(
         assert jt.publish(run, first, gallery=False).exit_code == 0
         shutil.rmtree(run.saves()[0].path)
         largest = max(run.saves()[0].path.rglob("d/*"), key=lambda path: path.stat().st_size)
-        largest.write_bytes(largest.read_bytes()[:-1])
+        whole = largest.read_bytes()
+        largest.write_bytes(whole[:-1])
         done = jt.publish(run, SETTINGS, gallery=False)
         assert done.exit_code == 1
-        assert done.failed["row:000001"] == "its save was removed before it was sent"
-        assert done.failed["trace:000001"] == "its save was removed before it was sent"
-        assert "files that changed" in done.failed["trace:000002"]
+        for key in ("row:000001", "trace:000001"):
+            assert done.failed[key] == "its save was removed before it was sent"
+        for key in ("row:000002", "trace:000002"):
+            assert "files that changed" in done.failed[key]
+        assert [row["trace/save"] for row in server.run.history] == [3]
         assert len(server.committed("trace-")) == 1
+        # Made whole again its trace is sent, and its row is not said to be where it cannot be.
+        largest.write_bytes(whole)
+        done = jt.publish(run, SETTINGS, gallery=False)
+        assert dict(done.sent) == {"rows": 0, "traces": 1, "galleries": 0}
+        assert "W&B takes rows in order only" in done.failed["row:000002"]
+        assert [row["trace/save"] for row in server.run.history] == [3]
+
+
+def test_what_cannot_be_done_is_refused_and_not_left_for_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surroundings(monkeypatch, tmp_path / "home")
+    with Run.create(tmp_path / "runs", "asked") as run:
+        save(run, 0, 1)
+        with pytest.raises(SpecError, match="found none of 3 that fits 'length > 99'"):
+            jt.publish(run, SETTINGS, where="length > 99")
+        with publishing(run.path), pytest.raises(StoreError, match="another process at it"):
+            jt.publish(run, SETTINGS)
+        assert not (run.path / LEDGER).exists()
+        assert not list((run.path / "wandb").glob("offline-*/wandb"))
 
 
 def test_a_full_disk_is_said_and_nothing_hangs(

@@ -15,6 +15,7 @@ import pytest
 
 import jaxarc_trace as jt
 from jaxarc_trace.publish import status
+from jaxarc_trace.publish_ledger import LEDGER
 from jaxarc_trace.publish_plan import Choice, Job
 from jaxarc_trace.publish_process import _descendants, attempt
 from jaxarc_trace.run import Run
@@ -104,6 +105,10 @@ def test_twenty_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         before = len(server.asked)
         assert jt.publish(run, SETTINGS, best=1, worst=1).exit_code == 0
         assert len(server.asked) == before
+        # Without the ledger the server is asked what it has, and nothing comes twice.
+        (run.path / LEDGER).unlink()
+        assert jt.publish(run, SETTINGS, best=1, worst=1).exit_code == 0
+        check(server, run, saves)
 
 
 def check(server: Server, run: Run, saves: int) -> None:

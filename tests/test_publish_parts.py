@@ -19,7 +19,7 @@ from jaxarc_trace.config_compose import compose
 from jaxarc_trace.config_sections import Publish
 from jaxarc_trace.errors import SpecError, StoreError
 from jaxarc_trace.facts import measured
-from jaxarc_trace.publish import Published, command_of, job_of, status
+from jaxarc_trace.publish import Published, job_of, status
 from jaxarc_trace.publish_config import address, describe
 from jaxarc_trace.publish_content import stage
 from jaxarc_trace.publish_ledger import LEDGER, Ledger, publishing, read_ledger
@@ -33,6 +33,7 @@ from jaxarc_trace.publish_names import (
     tags,
     without,
 )
+from jaxarc_trace.publish_outcome import command_of
 from jaxarc_trace.publish_plan import Choice, Job, lost, parts_of
 from jaxarc_trace.publish_process import environment
 from jaxarc_trace.publish_rows import history_row, step_of
