@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 from jaxarc_trace.config_fields import as_mapping
 from jaxarc_trace.config_sections import Publish
