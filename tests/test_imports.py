@@ -92,7 +92,7 @@ LAYERS = (
     layer(
         "publishing",
         "publish publish_client publish_config publish_content publish_ledger publish_names "
-        "publish_plan publish_process publish_rows",
+        "publish_outcome publish_plan publish_process publish_rows",
         eager="numpy",
         lazy="wandb",
     ),
