@@ -138,7 +138,7 @@ def test_help_has_an_example(command: Command, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("COLUMNS", "140")
     said = command(name, "--help")
     assert said.code == 0
-    assert f"Example: jaxarc-trace {name} jaxarc-trace-demo" in said.out
+    assert f"$ jaxarc-trace {name} jaxarc-trace-demo" in said.out
 
 
 def test_the_demo_names_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ def damage(store: Path) -> None:
 def test_help_has_an_example_and_json(command: Command, name: str) -> None:
     said = command(name, "--help")
     assert said.code == 0
-    assert f"Example: jaxarc-trace {name} " in said.out
+    assert f"$ jaxarc-trace {name} " in said.out
     assert "--json" in said.out
     assert "--traceback" in said.out
 

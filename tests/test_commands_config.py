@@ -127,7 +127,7 @@ def test_help_has_examples(command: Command, words: tuple[str, ...]) -> None:
     said = command(*words)
     assert said.code == 0
     if words[1] == "show":
-        assert "Example: jaxarc-trace config show level=full" in re.sub(r"\s+", " ", said.out)
+        assert "$ jaxarc-trace config show level=full" in re.sub(r"\s+", " ", said.out)
 
 
 WRONG = [
