@@ -28,6 +28,7 @@ import jax
 
 import jaxarc_trace as jt
 from benchmarks.timing import machine
+from jaxarc_trace.render import generic
 from tests.worlds import WORLDS, World, played
 
 LANES, STEPS = 4, 40
@@ -76,13 +77,11 @@ def measured(world: World, pictures: Path | None) -> dict[str, Any]:
 
 def kind(episode: jt.Episode) -> str:
     """What the picture of a state shows."""
-    for name in jt.render.generic.fields(episode):
-        values = episode.states[name][0]
-        if values.ndim == 2 and values.dtype.kind in "iub":
-            return f"grid `{name}`"
-        if values.ndim == 3 and values.shape[-1] == 3:
-            return f"image `{name}`"
-    return "bars"
+    svg = jt.render.step(episode, 0).as_svg()
+    first = next(iter(generic.fields(episode)), "")
+    if "<image" in svg:
+        return f"image of `{first}`"
+    return f"grid of `{first}`" if "crispEdges" in svg else "bars"
 
 
 def through_stoa(world: World, parts: tuple[Any, ...]) -> str:
@@ -123,7 +122,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--table", type=Path)
     parser.add_argument("--pictures", type=Path)

@@ -120,7 +120,7 @@ def state(episode: Episode, at: int, side: float, look: Theme) -> str:
         return renderer(episode, at, side, look)
     for name in fields(episode):
         values = np.asarray(episode.states[name][at])
-        if not _is_plane(values) or not values.size:
+        if values.ndim < 2 or not values.size:
             continue
         if values.ndim == 2:
             return _grid(values, side, look)
@@ -133,7 +133,7 @@ def state(episode: Episode, at: int, side: float, look: Theme) -> str:
 def fields(episode: Episode) -> list[str]:
     """Names of the state fields that can be drawn, pictures first, then in their own order."""
     drawable = {
-        name: np.asarray(values[0])
+        name: _as_whole(np.asarray(values))[0]
         for name, values in episode.states.items()
         if len(values) and np.asarray(values).dtype.kind in "iubf" and name not in _OURS
     }
@@ -146,6 +146,14 @@ def fields(episode: Episode) -> list[str]:
     planes = sorted((n for n, v in drawable.items() if _is_plane(v)), key=order)
     bars = [n for n, v in drawable.items() if v.ndim <= 1]
     return planes + sorted(bars, key=lambda name: name in episode.constants)
+
+
+def _as_whole(values: np.ndarray) -> np.ndarray:
+    """Planes `[T, H, W]` of real numbers that are whole numbers throughout, as those."""
+    plane = values.ndim == 3 and min(values.shape[1:]) >= _LEAST_IMAGE
+    if values.dtype.kind != "f" or not plane or not np.isfinite(values).all():
+        return values
+    return values.astype(np.int64) if np.array_equal(values, np.rint(values)) else values
 
 
 def _is_plane(values: np.ndarray) -> bool:

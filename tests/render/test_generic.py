@@ -96,6 +96,15 @@ def test_small_tensors_of_real_numbers_are_no_image() -> None:
     assert words(svg).count("x") == 2
 
 
+def test_a_plane_of_real_numbers_is_a_grid_where_all_are_whole() -> None:
+    bricks = np.arange(7 * 16).reshape(7, 4, 4) % 3
+    assert grids(render.step(other(bricks=bricks.astype(np.float32)), 0).as_svg()) == 2
+    bricks = bricks.astype(np.float32)
+    bricks[6] += 0.5
+    assert grids(render.step(other(bricks=bricks), 0).as_svg()) == 0
+    assert generic.fields(other(bricks=np.full((7, 4, 4), np.nan))) == []
+
+
 def test_the_picture_s_role_comes_first_and_constants_last() -> None:
     board = np.zeros((7, 3, 3), int)
     episode = other(rules=board, view=np.zeros((7, 5, 5, 2), int), board=board, x=np.zeros(7))
