@@ -11,7 +11,6 @@ through the logarithms, fitted to the points whose x is at least `from`.
 import argparse
 import json
 import math
-import os
 import shutil
 import statistics
 import subprocess
@@ -52,20 +51,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--most", type=int, default=EPISODES[-1], help="episodes stored")
     parser.add_argument("--sizes", type=int, help="only so many sizes of each dimension")
+    parser.add_argument("--only", nargs="+", help="these dimensions; the rest stays in the JSON")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    few = args.sizes
+    few, only = args.sizes, args.only
     found: dict[str, Any] = {}
+    if only and args.json and args.json.exists():
+        found = json.loads(args.json.read_text())["growth"]
     for name, build in (
         ("lanes", by_lanes), ("steps", by_steps), ("slots", by_slots), ("record", by_record),
     ):  # fmt: skip
-        found[name] = measured(build(few), args.rounds)
-        print(name, json.dumps(found[name]["exponents"]))
-    sizes = [count for count in EPISODES if count <= args.most][:few]
-    with tempfile.TemporaryDirectory() as folder:
-        found["episodes"], found["memory"] = by_episodes(Path(folder), sizes)
-    for name in ("episodes", "memory"):
-        print(name, json.dumps(found[name]["exponents"]))
+        if not only or name in only:
+            found[name] = measured(build(few), args.rounds)
+    if not only or "episodes" in only:
+        sizes = [count for count in EPISODES if count <= args.most][:few]
+        with tempfile.TemporaryDirectory() as folder:
+            found["episodes"], found["memory"] = by_episodes(Path(folder), sizes)
+    for name, part in found.items():
+        print(name, json.dumps(part["exponents"]))
     if args.json:
         save_json(args.json, rounds=args.rounds, growth=found)
 
@@ -170,7 +173,7 @@ def by_episodes(folder: Path, sizes: list[int]) -> tuple[dict[str, Any], dict[st
                 peak = peak_bytes(words, path, folder / "out.jsonl")
                 memory.setdefault(name, []).append([count, peak])
         shutil.rmtree(path)
-    times = {"curves": seconds, "exponents": exponents(seconds, {"open": 0, "first read": 0})}
+    times = {"curves": seconds, "exponents": exponents(seconds, {"first read": 0})}
     return times, {"curves": memory, "disk": disk, "exponents": exponents(memory, floor=1000)}
 
 
@@ -236,13 +239,21 @@ def peak_bytes(words: tuple[Any, ...], path: Path, out: Path) -> int:
         rest.append(str(out))
     out.unlink(missing_ok=True)
     command = [sys.executable, "-m", "jaxarc_trace.cli", name, str(path), *rest]
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(command, stdout=quiet, stderr=quiet) as process:  # noqa: S603 - our own
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    return usage.ru_maxrss * 1024
+    # Linux counts the memory of this process until the new one is executed; a small one between
+    # the two keeps that out.
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-S", "-c", _PEAK, *command], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: {done.stderr[-1000:]}")
+    return int(done.stdout) * 1024
+
+
+_PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 
 
 # ------------------------------------------------------------------------------ exponents
