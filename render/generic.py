@@ -118,9 +118,9 @@ def state(episode: Episode, at: int, side: float, look: Theme) -> str:
     renderer = _RENDERERS.get(str(episode.environment.get("name", "")))
     if renderer is not None:
         return renderer(episode, at, side, look)
-    for name in fields(episode):
+    for name in _planes(episode):
         values = np.asarray(episode.states[name][at])
-        if values.ndim < 2 or not values.size:
+        if not values.size:
             continue
         if values.ndim == 2:
             return _grid(values, side, look)
@@ -132,20 +132,37 @@ def state(episode: Episode, at: int, side: float, look: Theme) -> str:
 
 def fields(episode: Episode) -> list[str]:
     """Names of the state fields that can be drawn, pictures first, then in their own order."""
-    drawable = {
+    return [*_planes(episode), *_numbers(episode)]
+
+
+def _planes(episode: Episode) -> list[str]:
+    """Those that are drawn as a grid or an image, the best first."""
+    roles = episode.environment.get("roles")
+    first = roles.get("picture") if isinstance(roles, Mapping) else None
+    shown = _drawable(episode)
+
+    def order(name: str) -> tuple[bool, bool, bool]:
+        return name != first, name in episode.constants, shown[name].ndim == 2
+
+    return sorted((n for n, v in shown.items() if _is_plane(v)), key=order)
+
+
+def _numbers(episode: Episode) -> list[str]:
+    """Those that are drawn as bars: numbers and vectors, then small tables of real numbers."""
+    shown = _drawable(episode)
+    names = [n for n, v in shown.items() if v.ndim <= 1]
+    names.sort(key=lambda name: name in episode.constants)
+    tables = [n for n, v in shown.items() if v.ndim == 2 and v.dtype.kind == "f"]
+    return names + [n for n in tables if shown[n].size <= _MOST_BARS]
+
+
+def _drawable(episode: Episode) -> dict[str, np.ndarray]:
+    """The first state's value of each field of numbers."""
+    return {
         name: _as_whole(np.asarray(values))[0]
         for name, values in episode.states.items()
         if len(values) and np.asarray(values).dtype.kind in "iubf" and name not in _OURS
     }
-    roles = episode.environment.get("roles")
-    first = roles.get("picture") if isinstance(roles, Mapping) else None
-
-    def order(name: str) -> tuple[bool, bool, bool]:
-        return name != first, name in episode.constants, drawable[name].ndim == 2
-
-    planes = sorted((n for n, v in drawable.items() if _is_plane(v)), key=order)
-    bars = [n for n, v in drawable.items() if v.ndim <= 1]
-    return planes + sorted(bars, key=lambda name: name in episode.constants)
 
 
 def _as_whole(values: np.ndarray) -> np.ndarray:
@@ -224,13 +241,14 @@ def _image(values: np.ndarray, side: float) -> str:
 def _bars(episode: Episode, at: int, side: float, look: Theme) -> str:
     """Vectors and numbers as bars from zero, on one scale for each field over the episode."""
     entries: list[tuple[str, float, float]] = []
-    for name in [n for n in fields(episode) if episode.states[n][0].ndim <= 1]:
+    for name in _numbers(episode):
         values = np.asarray(episode.states[name], np.float64)
         finite = np.abs(values[np.isfinite(values)])
         largest = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
-        flat = np.atleast_1d(values[at])
-        for index, value in enumerate(flat.tolist()):
-            entries.append((f"{name}[{index}]" if flat.size > 1 else name, value, largest))
+        for index, value in np.ndenumerate(values[at]):
+            place = ",".join(map(str, index))
+            label = f"{name}[{place}]" if values[at].size > 1 else name
+            entries.append((label, float(value), largest))
     if not entries:
         return text(0, 20, "nothing here can be drawn", fill=look.muted, room=side)
     high = min(side / min(len(entries), _MOST_BARS), 28)

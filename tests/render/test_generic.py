@@ -102,7 +102,14 @@ def test_a_plane_of_real_numbers_is_a_grid_where_all_are_whole() -> None:
     bricks = bricks.astype(np.float32)
     bricks[6] += 0.5
     assert grids(render.step(other(bricks=bricks), 0).as_svg()) == 0
-    assert generic.fields(other(bricks=np.full((7, 4, 4), np.nan))) == []
+    assert generic._planes(other(bricks=np.full((7, 4, 4), np.nan))) == []
+
+
+def test_a_small_table_of_real_numbers_becomes_bars() -> None:
+    places = np.linspace(0, 1, 7 * 6).reshape(7, 3, 2)
+    shown = words(render.step(other(places=places, time=np.arange(7)), 0).as_svg())
+    assert shown.count("places[2,1]") == shown.count("time") == 2
+    assert generic.fields(other(places=np.full((7, 9, 2), 0.5))) == []
 
 
 def test_the_picture_s_role_comes_first_and_constants_last() -> None:
