@@ -31,7 +31,7 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _SIGN = re.compile(r"<!-- (not run|uses|command): ?((?:(?!-->).)*) -->\s*\Z", re.DOTALL)
-_PROGRAMS = ("python", "bash")
+PROGRAMS = ("python", "bash", "sh")
 _ALIKE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -86,7 +86,7 @@ def run(page: Path, folder: Path, demo: Callable[[], Path]) -> int:
             same = doctest.OutputChecker().check_output(block.code, printed, _ALIKE)
             assert same, f"{where}: this is printed:\n{printed}"
         printed = None
-        if block.language not in _PROGRAMS or block.sign in ("not run", "command"):
+        if block.language not in PROGRAMS or block.sign in ("not run", "command"):
             continue
         if block.sign == "uses" and not (folder / block.words).exists():
             (folder / block.words).symlink_to(demo())

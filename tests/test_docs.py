@@ -13,6 +13,7 @@ from jaxarc_trace.demo.run import Demo
 from jaxarc_trace.demo.run import run as play
 from tests.arc import SMALL
 from tests.imports import ROOT
+from tests.pages import PROGRAMS as LANGUAGES
 from tests.pages import blocks, pages, run
 
 ELSEWHERE = {
@@ -22,7 +23,7 @@ ELSEWHERE = {
 """Pages whose programs a test of their own runs."""
 
 LONG = re.compile(r"<!-- test: slow -->")
-PROGRAMS = [page for page in pages() if any(b.language in ("python", "bash") for b in blocks(page))]
+PROGRAMS = [page for page in pages() if any(b.language in LANGUAGES for b in blocks(page))]
 
 
 def name_of(page: Path) -> str:
@@ -66,7 +67,7 @@ def test_the_programs_of_a_page_run_as_they_stand(
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         count = run(page, tmp_path, demo)
     assert count or all(
-        block.sign for block in blocks(page) if block.language in ("python", "bash")
+        block.sign for block in blocks(page) if block.language in LANGUAGES
     )
 
 
