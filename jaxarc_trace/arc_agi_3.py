@@ -32,9 +32,9 @@ __all__ = ["import_arc_agi_3", "read_arc_agi_3"]
 
 LARGEST = 64
 ENDS = ("WIN", "GAME_OVER")
-EMPTY = np.zeros((0, 0), np.int32)
-OPERATIONS = ("RESET", *(f"ACTION{number}" for number in range(1, 8)))
-ENVIRONMENT = {
+EMPTY: np.ndarray = np.zeros((0, 0), np.int32)
+OPERATIONS: tuple[str, ...] = ("RESET", *(f"ACTION{number}" for number in range(1, 8)))
+ENVIRONMENT: Mapping[str, Any] = {
     "name": "arc-agi-3",
     "operations": list(OPERATIONS),
     "roles": {"grid": "grid", "grid_mask": "grid_mask", "operation": "operation"},

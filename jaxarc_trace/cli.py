@@ -29,7 +29,7 @@ from jaxarc_trace.errors import ConfigError, TraceError
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="jaxarc-trace",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -76,7 +76,7 @@ def common(
     """A flight recorder for JaxARC: capture episodes inside jit, look at them afterwards."""
 
 
-for commands in (
+for _commands in (
     commands_demo,
     commands_render,
     commands_runs,
@@ -90,7 +90,7 @@ for commands in (
     commands_bench,
     commands_doctor,
 ):
-    commands.add_commands(app)
+    _commands.add_commands(app)
 
 
 if __name__ == "__main__":

@@ -44,9 +44,9 @@ class Episodes(Sequence[Episode]):
         added: Mapping[str, np.ndarray] | None = None,
         shown: Callable[[Episode], Episode] | None = None,
     ) -> None:
-        self.sources = tuple(sources)
+        self.sources: tuple[Source, ...] = tuple(sources)
         self.positions = positions
-        self.added = added or {}
+        self.added: Mapping[str, np.ndarray] = added or {}
         self.shown = shown
 
     @classmethod

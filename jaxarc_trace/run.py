@@ -70,8 +70,8 @@ class Run:
     ) -> None:
         self.path = path
         self.manifest: Mapping[str, Any] = read_manifest(path)
-        self.retention = retention or Retention()
-        self.last_cleaning = Cleaning()
+        self.retention: Retention = retention or Retention()
+        self.last_cleaning: Cleaning = Cleaning()
         self._lock = lock
         self._on_error = on_error
         self._process = process

@@ -75,12 +75,12 @@ class InMemory:
         self.recording = recording
         self.metadata = metadata
         self.columns: Mapping[str, np.ndarray] = episode_columns(recording)
-        self.name = "memory"
-        self.key = ("", 0)
-        self.schema = recording.schema
-        self.policies = tuple(recording.policies)
-        self.environment = recording.environment
-        self.spec = recording.spec
+        self.name: str = "memory"
+        self.key: tuple[str, int] = ("", 0)
+        self.schema: RecordSchema = recording.schema
+        self.policies: tuple[str, ...] = tuple(recording.policies)
+        self.environment: Mapping[str, Any] = recording.environment
+        self.spec: Mapping[str, Any] = recording.spec
 
     def __len__(self) -> int:
         return len(self.recording)

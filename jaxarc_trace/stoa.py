@@ -70,7 +70,7 @@ class TraceWrapper(Wrapper[Any]):
     ) -> None:
         super().__init__(env)
         self.spec = spec
-        self.probe = default_probe(env) if probe is None else probe
+        self.probe: Probe = default_probe(env) if probe is None else probe
         self.next_obs_in_extras = next_obs_in_extras
         self._action = action
         if action is None:

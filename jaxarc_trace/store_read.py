@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorstore as ts
@@ -54,13 +55,13 @@ class StoredTrace:
         self.header = header
         self.files = files
         self.commit = commit
-        self.name = str(path)
-        self.key = (header.run, header.process)
-        self.schema = RecordSchema.from_json(header.schema)
-        self.policies = tuple(header.policies)
-        self.environment = header.environment
-        self.metadata = header.metadata
-        self.spec = header.spec
+        self.name: str = str(path)
+        self.key: tuple[str, int] = (header.run, header.process)
+        self.schema: RecordSchema = RecordSchema.from_json(header.schema)
+        self.policies: tuple[str, ...] = tuple(header.policies)
+        self.environment: Mapping[str, Any] = header.environment
+        self.metadata: Mapping[str, Any] = header.metadata
+        self.spec: Mapping[str, Any] = header.spec
         rows = self._whole("columns").reshape(-1).view(header.row_dtype)
         self.columns: Mapping[str, np.ndarray] = {
             name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ()

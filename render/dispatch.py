@@ -57,7 +57,7 @@ class Tally:
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self.failed: list[tuple[str, str]] = []
-        self.written = 0
+        self.written: int = 0
         self._episodes, self._finished = episodes, finished
         self._pictures = sum(len(job.wants) for _, job in todo)
         self._progress = progress

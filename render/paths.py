@@ -4,6 +4,8 @@ Units are cells, or pixels where `unit` says so. A stroke is one cell broad, so 
 through the middle of the cells: callers move it by half a cell.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 __all__ = ["outline", "runs_upright", "spots", "strokes", "true_runs"]
@@ -177,7 +179,7 @@ def _short(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") if value % 1 else str(int(value))
 
 
-def true_runs(edges: np.ndarray) -> zip:  # type: ignore[type-arg]
+def true_runs(edges: np.ndarray) -> Iterable[tuple[int, int, int]]:
     """Runs of true values along rows: row, first column, length."""
     height, width = edges.shape
     padded = np.zeros((height, width + 2), bool)
