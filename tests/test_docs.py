@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from jaxarc_trace import errors
+from jaxarc_trace import __version__, errors
 from jaxarc_trace.demo.run import Demo
 from jaxarc_trace.demo.run import run as play
 from tests.arc import SMALL
@@ -66,9 +66,7 @@ def test_the_programs_of_a_page_run_as_they_stand(
     # A reader's JAX promotes dtypes as it does by default.
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         count = run(page, tmp_path, demo)
-    assert count or all(
-        block.sign for block in blocks(page) if block.language in LANGUAGES
-    )
+    assert count or all(block.sign for block in blocks(page) if block.language in LANGUAGES)
 
 
 @pytest.mark.parametrize("page", PROGRAMS, ids=name_of)
@@ -118,3 +116,7 @@ def test_every_page_is_in_the_navigation() -> None:
     assert sorted(listed) == sorted(
         page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")
     )
+
+
+def test_the_citation_names_the_version() -> None:
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")

@@ -35,7 +35,7 @@ class Index:
     def __init__(self) -> None:
         self.columns: dict[str, list[Any]] = {}
         self.metrics: list[str] = []
-        self.scored = ""
+        self.scored: str = ""
         self._sparks: list[bytes] = []
         self._ids: dict[str, int] = {}
         self._tasks = _Shared()
