@@ -24,6 +24,7 @@ _LABELS = 330.0
 _NUMBERS = 96.0
 _ROW = 40.0
 _PANEL = 210.0
+_KEY = 15.0
 
 
 class Interval(NamedTuple):
@@ -195,22 +196,24 @@ def growth(
     look = find_theme(theme)
     parts = [cards.heading(title, under, _MARGIN, _PAGE, look)]
     wide = (_PAGE - 3 * _MARGIN) / 2
+    keys = _KEY * max(len(panel.series) for panel in panels)
     for index, panel in enumerate(panels):
         x = _MARGIN + (index % 2) * (wide + _MARGIN)
-        y = 92 + (index // 2) * (_PANEL + 74)
-        parts.append(_panel(panel, x, y, wide, look))
+        y = 92 + (index // 2) * (_PANEL + 74 + keys)
+        parts.append(_panel(panel, x, y, wide, keys, look))
     rows = math.ceil(len(panels) / 2)
     told = "; ".join(f"{p.title}: {', '.join(s.name for s in p.series)}" for p in panels)
-    high = 92 + rows * (_PANEL + 74) + _MARGIN - 10
+    high = 92 + rows * (_PANEL + 74 + keys) - 16
     return Picture(_PAGE, high, title, f"{told}.", "".join(parts), look)
 
 
-def _panel(panel: Panel, x: float, y: float, wide: float, theme: Theme) -> str:
+def _panel(panel: Panel, x: float, y: float, wide: float, keys: float, theme: Theme) -> str:
+    """A panel whose key of the curves takes `keys` pixels above them."""
     points = [point for series in panel.series for point in series.points]
     across, up = zip(*points, strict=True)
     first, last = _decades(across)
     low, top = _decades(up)
-    axes = Axes(x + 52, y + 24, wide - 60, _PANEL - 40, first, last, low, top)
+    axes = Axes(x + 52, y + 24 + keys, wide - 60, _PANEL - 40, first, last, low, top)
     parts = [text(x, y + 8, panel.title, size=13, bold=True, room=wide), _decade_lines(axes, theme)]
     for index, series in enumerate(panel.series):
         colour = theme.series[index % len(theme.series)]
@@ -219,7 +222,7 @@ def _panel(panel: Panel, x: float, y: float, wide: float, theme: Theme) -> str:
         data = "M" + "L".join(f"{num(round(px, 1))} {num(round(py, 1))}" for px, py in places)
         parts.append(path(data, stroke=colour, thickness=2, dash=dash))
         parts += [_dot(px, py, colour, theme, filled=True) for px, py in places]
-        key_y = axes.y + 12 + 15 * index
+        key_y = y + 26 + _KEY * index
         parts.append(line(axes.x + 8, key_y, axes.x + 30, key_y, colour, thickness=2, dash=dash))
         parts.append(text(axes.x + 36, key_y + 4, series.name, size=11, room=axes.wide - 44))
     foot = axes.y + axes.high + 34
