@@ -202,9 +202,9 @@ def _foreign(view: _View) -> Iterator[Failure]:
     grid, target = view.grid("grid"), view.grid("target")
     if grid is None or target is None or not view.failed or not target[1][-1].any():
         return
-    known = np.unique(target[0][-1][target[1][-1]])
-    wrong = grid[1][-1] & ~np.isin(grid[0][-1], known)
-    painted = wrong & (grid[0][-1] != grid[0][0])
+    painted = grid[1][-1] & (grid[0][-1] != grid[0][0])
+    if painted.any():
+        painted &= ~np.isin(grid[0][-1], target[0][-1][target[1][-1]])
     if painted.any():
         cells = grid[0][:, painted]
         changed = (cells[1:] != cells[:-1]) & (cells[1:] == cells[-1])
@@ -260,9 +260,10 @@ _RULES: tuple[Callable[[_View], Iterator[Failure]], ...] = (
 
 def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
     """Start and stop of each run of true values, the longest first."""
-    edges = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
-    found = zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)
-    return sorted(((int(a), int(b)) for a, b in found), key=lambda run: run[0] - run[1])
+    padded = np.zeros(len(flags) + 2, bool)
+    padded[1:-1] = flags
+    edges = np.flatnonzero(padded[1:] != padded[:-1]).tolist()
+    return sorted(zip(edges[::2], edges[1::2], strict=True), key=lambda run: run[0] - run[1])
 
 
 def _range(start: int, stop: int) -> tuple[int, ...]:

@@ -4,7 +4,12 @@ Works on any environment that says which of its fields play which role
 (`episode.environment["roles"]`); what an environment does not have is left out. NumPy only.
 """
 
+import functools
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -34,6 +39,25 @@ class KeyMoment:
     label: str
 
 
+_Found = TypeVar("_Found")
+
+
+def _once(function: Callable[[Episode], _Found]) -> Callable[[Episode], _Found]:
+    """The function, computed once for each episode while that lives: many rules ask the same."""
+    known: WeakKeyDictionary[Episode, _Found] = WeakKeyDictionary()
+
+    @functools.wraps(function)
+    def found(episode: Episode) -> _Found:
+        if episode not in known:
+            value = function(episode)
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+            known[episode] = value
+        return known[episode]
+
+    return found
+
+
 def role(episode: Episode, name: str) -> np.ndarray | None:
     """The recorded field `[T + 1, ...]` that plays a role, or None if there is none."""
     roles = episode.environment.get("roles") or {}
@@ -49,6 +73,7 @@ def scores(episode: Episode) -> np.ndarray | None:
         return None if values is None else np.asarray(values, np.float64).reshape(len(values))
 
 
+@_once
 def operation_kinds(episode: Episode) -> tuple[str, ...] | None:
     """The kind of operation of every transition, `T` words, or None where there are none."""
     operations = _operations(episode)
@@ -58,46 +83,47 @@ def operation_kinds(episode: Episode) -> tuple[str, ...] | None:
     return tuple(kinds[i] if 0 <= i < len(kinds) else "unknown" for i in operations.tolist())
 
 
+@_once
 def no_ops(episode: Episode) -> np.ndarray:
     """Transitions that changed no cell and no grid size although they could have, bool `[T]`.
 
     Ending the episode is no such transition, and neither is copying to the clipboard.
     Without a grid every transition counts as having done something.
     """
-    grid = role(episode, "grid")
-    if grid is None:
+    first = _first_alike(episode)
+    if first is None:
         return np.zeros(len(episode), bool)
-    same = ~_differs(grid[1:], grid[:-1])
-    mask = role(episode, "grid_mask")
-    if mask is not None:
-        same &= ~_differs(mask[1:], mask[:-1])
+    same = np.asarray(first[1:] == first[:-1])
     operations = _operations(episode)
-    if operations is not None:
-        same &= ~np.isin(operations, _harmless(episode))
+    for harmless in () if operations is None else _harmless(episode):
+        same &= operations != harmless
     return same
 
 
+@_once
 def revisits(episode: Episode) -> np.ndarray:
     """States whose grid was seen before and left in between, bool `[T + 1]`."""
-    grid, mask = role(episode, "grid"), role(episode, "grid_mask")
-    out = np.zeros(len(episode) + 1, bool)
-    if grid is None:
-        return out
-    rows = _narrow(grid)
-    if mask is not None:
-        rows = np.concatenate([rows.view(np.uint8), np.packbits(_flat(mask) != 0, axis=1)], axis=1)
-    seen: set[bytes] = set()
-    previous = b""
-    for state in range(len(out)):
-        key = rows[state].tobytes()
-        out[state] = key in seen and key != previous
-        seen.add(key)
-        previous = key
+    first, out = _first_alike(episode), np.zeros(len(episode) + 1, bool)
+    if first is not None:
+        out[1:] = (first < np.arange(len(out)))[1:] & (first[1:] != first[:-1])
     return out
 
 
+@_once
+def _first_alike(episode: Episode) -> np.ndarray | None:
+    """For every state the first one with the same grid of the same size, int `[T + 1]`."""
+    grid, mask = role(episode, "grid"), role(episode, "grid_mask")
+    if grid is None:
+        return None
+    rows = _narrow(grid)
+    if mask is not None:
+        rows = np.concatenate([rows.view(np.uint8), np.packbits(_flat(mask) != 0, axis=1)], axis=1)
+    seen: dict[bytes, int] = {}
+    return np.array([seen.setdefault(row.tobytes(), state) for state, row in enumerate(rows)])
+
+
 def _flat(values: np.ndarray) -> np.ndarray:
-    return values.reshape(len(values), -1)
+    return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
 def _narrow(values: np.ndarray) -> np.ndarray:
@@ -186,4 +212,4 @@ def _harmless(episode: Episode) -> list[int]:
 
 
 def _differs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return (first != second).any(axis=tuple(range(1, first.ndim)))
+    return np.asarray(_flat(first != second).any(axis=1))
