@@ -26,7 +26,7 @@ from tests.test_publish import SETTINGS, holders, save, surroundings
 from tests.wandb_server import KEY, Server, serving
 
 ROOT = Path(__file__).parent.parent
-DEADLINE = 60.0
+DEADLINE = 45.0
 AT_ONCE = 4
 pytestmark = pytest.mark.slow
 
@@ -38,6 +38,10 @@ def dying(_: str, server: Server) -> str | None:
 
 def refusing(what: str, _: Server) -> int | None:
     return 500 if what.startswith("upload") else None
+
+
+def without_viewer(what: str, _: Server) -> int | None:
+    return 500 if what.startswith("upload run media") else None
 
 
 def silent(_: str, __: Server) -> str:
@@ -60,6 +64,7 @@ CASES: dict[str, tuple[dict[str, str | None], Fault | None, str]] = {
     "black hole": ({}, silent, ""),
     "dies half-way": ({}, dying, ""),
     "500 on uploads": ({}, refusing, "while traces"),
+    "500 on the viewer": ({}, without_viewer, "while finishing"),
 }
 """What is wrong, and a part of what is said of it."""
 
@@ -140,7 +145,7 @@ def test_staging_and_cache_are_in_the_run_and_whole(ended: dict[str, Ended], nam
     held = wandb_file.artifacts(records)
     entries = [e for versions in held.values() for one in versions for e in one.manifest.contents]
     local = [Path(entry.local_path) for entry in entries if entry.local_path]
-    assert len(local) > 20
+    assert len(local) >= 10
     assert all(path.is_file() and case.run in path.parents for path in local)
     # And nothing is left beside it, in the home directory or among temporary files.
     assert [path for path in case.home.rglob("*") if path.is_file()] == []

@@ -19,8 +19,8 @@ from jaxarc_trace.publish_ledger import LEDGER
 from jaxarc_trace.publish_plan import Choice, Job
 from jaxarc_trace.publish_process import _descendants, attempt
 from jaxarc_trace.run import Run
-from tests.test_publish import SETTINGS, save, surroundings
-from tests.wandb_server import Server, serving
+from tests.test_publish import SETTINGS, holders, save, surroundings
+from tests.wandb_server import KEY, Server, serving
 
 ROOT = Path(__file__).parent.parent
 MOMENTS = 20
@@ -82,6 +82,9 @@ def test_twenty_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     chance = random.Random(7)  # noqa: S311 - moments, not secrets
     with serving() as server, Run.create(tmp_path / "runs", "killed") as run:
         surroundings(monkeypatch, tmp_path / "home", server)
+        scratch = tmp_path / "scratch"
+        scratch.mkdir()
+        monkeypatch.setenv("TMPDIR", str(scratch))
         save(run, 0, 2)
         saves, interrupted = 2, 0
         for moment in range(MOMENTS):
@@ -109,6 +112,9 @@ def test_twenty_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (run.path / LEDGER).unlink()
         assert jt.publish(run, SETTINGS, best=1, worst=1).exit_code == 0
         check(server, run, saves)
+        # A command that is killed leaves the client's logs among temporary files, without the key.
+        assert any(scratch.iterdir())
+        assert holders(tmp_path, KEY) == []
 
 
 def check(server: Server, run: Run, saves: int) -> None:
