@@ -98,7 +98,7 @@ class Recording:
         return len(self.columns["lane"])
 
     @functools.cached_property
-    def offsets(self) -> Int64[np.ndarray, " N+1"]:
+    def offsets(self) -> Int64[np.ndarray, " bounds"]:
         """int64 `[N + 1]`: episode `i` is `records[offsets[i] : offsets[i + 1]]`."""
         return np.concatenate([[0], np.cumsum(self.columns["kept"], dtype=np.int64)])
 

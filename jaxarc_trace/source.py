@@ -1,7 +1,7 @@
 """Where episodes come from: an open store, or a recording in memory."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from jaxarc_trace.store_pack import episode_columns, step_columns
 __all__ = ["InMemory", "Source"]
 
 
+@runtime_checkable
 class Source(Protocol):
     """Packed episodes, and what is known of them without unpacking."""
 
