@@ -3,41 +3,41 @@
     python examples/levels.py
 
 `off` gives back the untraced program; `minimal` keeps a summary and the last state of an episode;
-`standard` and `verbose` every step (they differ in how much is drawn); `full` every leaf of the
-state, raw. JaxARC on one small task.
+`standard` and `verbose` every step (they differ in how much is drawn), packed as the probe says;
+`full` every leaf of the state, raw. The walker of `own_env.py`.
 """
 
-import os
-
-os.environ.setdefault("EQX_ON_ERROR", "off")
+from dataclasses import replace
 
 import jax
 
+# The file beside this one.
+from own_env import env, policy
+
 import jaxarc_trace as jt
-from jaxarc_trace.demo.player import scripted_player
-from jaxarc_trace.demo.tasks import environment, quiet_jaxarc
+
+CELL, PLACE = jt.Encoding.between(0, 2), jt.Encoding.between(0, 20)
 
 
 def main() -> None:
-    quiet_jaxarc()
-    env, policy = environment(["25ff71a9"], max_steps=16), scripted_player()
+    look = jt.GenericProbe("walk", constant=("step_key",), encodings={"line": CELL, "at": PLACE})
+    walk = replace(env, look=look)
     print(f"{'level':<9} {'bytes a step':>12} {'on the device':>14}  a kept episode")
     for level in ("off", "minimal", "standard", "verbose", "full"):
-        spec = jt.TraceSpec(level=level, max_steps=16, keep={"best": 2})
+        spec = jt.TraceSpec(level=level, max_steps=64, keep={"best": 2})
 
         def program(key, spec=spec):
-            return jt.rollout(env, policy, key, spec=spec, num_lanes=8, num_steps=32)[1]
+            return jt.rollout(walk, policy, key, spec=spec, num_lanes=32, num_steps=128)[1]
 
         if level == "off":
-            print(f"{level:<9} {0:>12} {'0 B':>14}  nothing: the program is the untraced one")
+            print(f"{level:<9} {0:>12} {'0 KiB':>14}  nothing: the program is the untraced one")
             continue
         trace = jax.jit(program)(jax.random.key(0))
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(trace))
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(trace)) / 2**10
         episode = jt.Episodes.of(jt.take(trace)).best(1)[0]
-        schema = trace.plan.schema
-        step = schema.record_bytes if len(episode) else 0
+        step = trace.plan.schema.record_bytes if len(episode) else 0
         words = f"{len(episode)} of {episode.length} steps, {len(episode.states)} fields of a state"
-        print(f"{level:<9} {step:>12,} {size / 2**20:>10.2f} MiB  {words}")
+        print(f"{level:<9} {step:>12,} {size:>10.1f} KiB  {words}")
 
 
 if __name__ == "__main__":

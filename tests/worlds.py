@@ -41,13 +41,14 @@ class World:
 
 def random_player(env: Any, lanes: int) -> Callable[[jax.Array, Any, Any], Any]:
     """Random actions, legal ones where the state says which are."""
+    sample = env.action_space().sample
 
     def policy(key: jax.Array, state: Any, timestep: Any) -> Any:
         del timestep
         legal = getattr(getattr(state, "base_env_state", state), "legal_action_mask", None)
         if legal is not None:
             return jax.random.categorical(key, jnp.where(legal, 0.0, -1e9)).astype(jnp.int32)
-        return jax.vmap(env.sample)(jax.random.split(key, lanes))
+        return jax.vmap(sample)(jax.random.split(key, lanes))
 
     return policy
 
@@ -60,6 +61,15 @@ def played(env: Any, lanes: int, steps: int, spec: jt.TraceSpec, policy: Any = N
         return jt.rollout(env, policy, key, spec=spec, num_lanes=lanes, num_steps=steps)[1]
 
     return jax.jit(program)(jax.random.key(0))
+
+
+def jaxarc() -> World:
+    def make() -> tuple[Any, ...]:
+        from tests.arc import arc
+
+        return (arc(max_steps=32),)
+
+    return World("point actions, 30 x 30", "jaxarc", make, None, "JaxARC")
 
 
 def gymnax(name: str) -> World:
@@ -186,6 +196,7 @@ def kinetix() -> World:
 
 
 WORLDS = (
+    jaxarc(),
     gymnax("CartPole-v1"),
     gymnax("Pendulum-v1"),
     gymnax("Breakout-MinAtar"),
