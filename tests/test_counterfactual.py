@@ -51,7 +51,7 @@ def test_of_two_that_do_the_same_one_is_kept_and_few_are_tried():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("action", ["flat", "bbox", "mask"])
+@pytest.mark.parametrize("action", ["point", "flat", "bbox", "mask"])
 def test_every_other_action_is_stepped_as_the_environment_does(action: str):
     env = arc(TASKS, action=action, max_steps=LIMIT)
     from tests.test_replay import played
