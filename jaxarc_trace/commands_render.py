@@ -53,7 +53,7 @@ _LOOK = Annotated[
 def add_commands(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
     for name, command, words, found in (
-        ("show", show, ("0 --step 3", "lane0003-ep000001 --theme dark"), ""),
+        ("show", show, ("0 --step -1", "lane0003-ep000001 --theme dark"), ""),
         (
             "render",
             render,
