@@ -266,15 +266,17 @@ def _grids(arcs: Sequence[ArcFrames | None], y: float, look: Theme) -> tuple[str
     per_row = min(max(len(shown), 5), 9)
     slot = (_PAGE - 2 * _MARGIN + 16) / per_row
     side = slot - 16
+    # Cells are no larger than those of other pictures, so small grids do not fill the square.
+    tall = max((len(grid) * cards.cell_of(grid, side) for *_, grid in shown), default=0.0)
     parts = []
     for index, (head, note, values) in enumerate(shown):
         row, column = divmod(index, per_row)
-        x, top = _MARGIN + column * slot, y + row * (side + 62)
+        x, top = _MARGIN + column * slot, y + row * (tall + 62)
         parts.append(text(x, top, head, size=12, bold=True, room=side))
         parts.append(cards.thumbnail(values, x, top + 12, side, look))
-        parts.append(text(x, top + side + 30, note, size=11, fill=look.muted, room=side))
+        parts.append(text(x, top + tall + 30, note, size=11, fill=look.muted, room=side))
     rows = -(-len(shown) // per_row)
-    return "".join(parts), y + rows * (side + 62) - 20
+    return "".join(parts), y + rows * (tall + 62) - 20
 
 
 def _same(one: np.ndarray | None, two: np.ndarray | None) -> bool:
