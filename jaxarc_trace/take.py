@@ -135,6 +135,9 @@ def _on_ring(trace: Any) -> Iterator[_Found]:
             if kept == 0 and spec.records_steps:
                 continue
             steps = np.arange(end - kept + 1, end + 1) % spec.ring_steps
+            records = _joined([part[steps, column] for part in trace.ring], kept)
+            if not whole and kept == length:
+                stats = _summed(trace, stats, records)
             held = fired is not None and end - kept < fired <= end
             yield _Found(
                 lane=int(lane),
@@ -145,7 +148,7 @@ def _on_ring(trace: Any) -> Iterator[_Found]:
                 kept_by=last_bit | held,
                 end_step=end,
                 stats=stats,
-                records=_joined([part[steps, column] for part in trace.ring], kept),
+                records=records,
                 constant=recent.constants[row, column],
                 final=final,
                 trigger_step=length - (end - fired) if fired is not None and held else 0,
@@ -187,6 +190,9 @@ def _in_lane(trace: Any, lane: int) -> Iterator[_Found]:
         if kept == 0 and spec.records_steps:
             continue
         steps = np.arange(length - kept, length) % spec.max_steps
+        records = _joined([part[slot, steps] for part in slots.records], kept)
+        if not framed and kept == length:
+            stats = _summed(trace, stats, records)
         kept_by = _bits(slots.member[slot]) if spec.policies else last_bit
         end = int(trace.cursor) - 1 - (not framed) if under_way else int(slots.end_step[slot])
         yield _Found(
@@ -198,7 +204,7 @@ def _in_lane(trace: Any, lane: int) -> Iterator[_Found]:
             kept_by=last_bit if under_way else kept_by,
             end_step=end,
             stats=stats,
-            records=_joined([part[slot, steps] for part in slots.records], kept),
+            records=records,
             constant=slots.constants[slot],
             final=final,
         )
@@ -233,21 +239,37 @@ def _octets(words: np.ndarray) -> np.ndarray:
 def _shortened(trace: Any, stats: Stats, last: list[np.ndarray]) -> Stats:
     """Those of an episode under way without its last transition, whose record is given.
 
-    Metrics are those of the state before it already. A sum of float32 that is taken back may
-    differ by a rounding from one that was never made.
+    Metrics are those of the state before it already. A float32 sum that is taken back may differ
+    by a rounding from one that was never made; `_summed` gives that one where all is kept.
     """
-    schema = trace.plan.schema
-    (field,) = (each for each in schema.step.fields if each.name == "reward")
-    start = schema.state.nbytes + field.offset
-    octets = np.concatenate([_octets(part) for part in last])[start : start + field.nbytes]
-    reward = codec.unpack(field.encoding, field.dtype, field.shape, octets)
+    reward = _rewards(trace, np.concatenate([_octets(part) for part in last])[None])
+    with np.errstate(invalid="ignore"):
+        before = np.float32(stats.total_return) - reward[0]
     return replace(
         stats,
         length=stats.length - 1,
-        total_return=np.float32(stats.total_return) - reward.astype(np.float32),
+        total_return=before,
         terminated=np.False_,
         truncated=np.False_,
     )
+
+
+def _summed(trace: Any, stats: Stats, records: np.ndarray) -> Stats:
+    """With the return of exactly these records, added up in the order of the device."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        # From zero on, as there: it makes a zero of what would stay a negative one.
+        total = np.cumsum([np.float32(0), *_rewards(trace, records)], dtype=np.float32)
+    return replace(stats, total_return=total[-1])
+
+
+def _rewards(trace: Any, records: np.ndarray) -> np.ndarray:
+    """float32 `[n]` from records `[n, bytes]`."""
+    schema = trace.plan.schema
+    (field,) = (each for each in schema.step.fields if each.name == "reward")
+    start = schema.state.nbytes + field.offset
+    octets = np.ascontiguousarray(records[:, start : start + field.nbytes])
+    values = codec.unpack(field.encoding, field.dtype, field.shape, octets)
+    return values.astype(np.float32)
 
 
 def _state_bytes(trace: Any, parts: list[np.ndarray]) -> np.ndarray:

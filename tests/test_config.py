@@ -70,9 +70,9 @@ def test_what_other_parts_default_to_is_the_default_here() -> None:
     assert {each.name for each in fields(Keep)} == set(POLICIES) - {"last"}
     theme = next(each for each in knobs(TraceConfig) if each.key == "render.theme")
     assert set(theme.choices) == set(THEMES)
-    # Every field of TraceSpec is a setting, but for the one that is a function, and for `record`:
+    # Every field of TraceSpec is a setting, but for those that hold a function, and for `record`:
     # who keeps actions only must hold the environment in the program that reads them.
-    assert {each.name for each in fields(TraceSpec)} - {"score", "slots", "record"} <= {
+    assert {each.name for each in fields(TraceSpec)} - {"score", "trigger", "slots", "record"} <= {
         each.name for each in fields(Capture)
     } | {"keep"}
 
