@@ -49,7 +49,7 @@ def save(run: jt.Run, index: int) -> None:
     grids = {**ENVIRONMENT, "roles": ROLES}
     made = recording(range(8, 8 + EPISODES), seed=index, environment=grids)
     numbers = made.columns["number"] + np.uint32(index * EPISODES)
-    run.save(with_columns(made, number=numbers), step=100 * index)
+    run.save(with_columns(made, number=numbers.tolist()), step=100 * index)
 
 
 def clocked(work: Callable[[], Any], server: Server) -> dict[str, float]:

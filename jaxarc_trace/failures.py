@@ -204,7 +204,8 @@ def _foreign(view: _View) -> Iterator[Failure]:
         return
     painted = grid[1][-1] & (grid[0][-1] != grid[0][0])
     if painted.any():
-        painted &= ~np.isin(grid[0][-1], target[0][-1][target[1][-1]])
+        for colour in set(target[0][-1][target[1][-1]].tolist()):
+            painted &= grid[0][-1] != colour
     if painted.any():
         cells = grid[0][:, painted]
         changed = (cells[1:] != cells[:-1]) & (cells[1:] == cells[-1])

@@ -65,6 +65,7 @@ def role(episode: Episode, name: str) -> np.ndarray | None:
     return None if field is None else episode.states.get(field)
 
 
+@_once
 def scores(episode: Episode) -> np.ndarray | None:
     """The environment's score of every state, float `[T + 1]`, or None."""
     values = role(episode, "score")
@@ -116,7 +117,8 @@ def _first_alike(episode: Episode) -> np.ndarray | None:
     if grid is None:
         return None
     rows = _narrow(grid)
-    if mask is not None:
+    # A size that never changes tells no state from another.
+    if mask is not None and len(mask) and (mask != mask[0]).any():
         rows = np.concatenate([rows.view(np.uint8), np.packbits(_flat(mask) != 0, axis=1)], axis=1)
     seen: dict[bytes, int] = {}
     return np.array([seen.setdefault(row.tobytes(), state) for state, row in enumerate(rows)])
@@ -164,10 +166,11 @@ def key_moments(episode: Episode) -> tuple[KeyMoment, ...]:
 def _changes(episode: Episode) -> list[KeyMoment]:
     found = []
     grid = role(episode, "grid")
-    if grid is not None:
-        changed = np.flatnonzero(_differs(grid[1:], grid[:-1]))
-        if changed.size:
-            found.append(KeyMoment(int(changed[0]) + 1, "first change", "first change"))
+    states = range(1, 0 if grid is None else len(grid))
+    # It is early in most episodes, so that few states are compared.
+    first = next((t for t in states if grid is not None and (grid[t] != grid[t - 1]).any()), None)
+    if first is not None:
+        found.append(KeyMoment(first, "first change", "first change"))
     again = np.flatnonzero(revisits(episode))
     if again.size:
         found.append(KeyMoment(int(again[0]), "revisit", "seen before"))
@@ -209,7 +212,3 @@ def _harmless(episode: Episode) -> list[int]:
     kinds = episode.environment.get("operation_kinds") or []
     copies = [i for i, name in enumerate(names) if str(name).strip().lower() == "copy"]
     return copies + [i for i, kind in enumerate(kinds) if kind == "submit"]
-
-
-def _differs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.asarray(_flat(first != second).any(axis=1))
