@@ -35,7 +35,7 @@ from jaxarc_trace.render.frames import ArcFrames, frames
 
 __all__ = ["deflate", "pack"]
 
-_LEVEL = 6
+_LEVEL = 4
 _LARGEST_CELL = 65534
 _TERMINATED, _TRUNCATED = 1, 2
 _FIELD_INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32)
