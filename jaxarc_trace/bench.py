@@ -5,7 +5,6 @@ test holds to be the caller's own. Every traced program does the same steps.
 """
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -71,7 +70,8 @@ def bench(
     """Measures what tracing costs in an environment.
 
     Args:
-        env_name: `jaxarc`, the name of a gymnax environment, or `module:name` of a Stoa one.
+        env_name: `jaxarc` (for it set `EQX_ON_ERROR=off` before Equinox is imported, as the command
+            does), the name of a gymnax environment, or `module:name` of a Stoa one.
         lanes: environments side by side.
         steps: of each of them.
         max_steps: of an episode; also the most that is kept of one.
@@ -138,8 +138,6 @@ def environment_named(name: str, max_steps: int) -> Any:
 
         return environment_of({}, (), name)
     if name == "jaxarc":
-        # JaxARC raises through host callbacks unless it is told not to, before it is imported.
-        os.environ.setdefault("EQX_ON_ERROR", "off")
         from jaxarc_trace.demo.tasks import environment, quiet_jaxarc
 
         quiet_jaxarc()

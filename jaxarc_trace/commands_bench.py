@@ -1,5 +1,6 @@
 """The command `bench`: what tracing costs on this machine, as a table, JSON and a picture."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +50,8 @@ def bench(  # noqa: PLR0913 - one argument an option
     """
     if out is not None and out.suffix not in (".svg", ".png"):
         raise SpecError(f"expected --out to end in .svg or .png, found {out.name!r}.")
+    # JaxARC raises through host callbacks unless Equinox is told not to, before it is imported.
+    os.environ.setdefault("EQX_ON_ERROR", "off")
     from jaxarc_trace import bench as measuring
 
     found = measuring.bench(

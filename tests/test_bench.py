@@ -1,5 +1,9 @@
 """The command `bench`: one small measurement from end to end, and what it refuses."""
 
+import json
+import os
+import subprocess
+import sys
 from xml.etree import ElementTree as ET
 
 import jax
@@ -69,6 +73,16 @@ def test_the_picture_holds_every_row():
     assert "&lt;ring&gt;" in shown
     assert ">1.5<" in shown or ">1.500<" in shown
     assert ">2<" in shown or ">2.000<" in shown
+
+
+@pytest.mark.slow
+def test_jaxarc_is_measured_from_a_shell_in_which_nothing_is_set():
+    shell = {k: v for k, v in os.environ.items() if k not in ("EQX_ON_ERROR", "XLA_FLAGS")}
+    words = "bench --lanes 2 --steps 2 --max-steps 2 --rounds 1 --json"
+    command = [sys.executable, "-m", "jaxarc_trace.cli", *words.split()]
+    done = subprocess.run(command, env=shell, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["env"] == "jaxarc"
 
 
 def test_a_gymnax_environment_is_known_by_its_name():
