@@ -3,7 +3,7 @@
 import json
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +28,7 @@ __all__ = [
     "WORST",
     "chosen",
     "ending",
+    "measured_run",
     "number_of",
     "open_run",
     "plural",
@@ -106,14 +107,27 @@ def selected(episodes: "Episodes", where: str | None) -> "Episodes":
 
         # Columns for which every episode has to be read once.
         if any(name in where for name in FACTS):
-            from jaxarc_trace.commands_stats import measured_run
-
             episodes = measured_run(episodes)
     found = episodes if where is None else episodes.where(where)
     if not len(found):
         held = "it holds no episode" if where is None else f"none of {len(episodes)} fits --where"
         raise SpecError(f"expected at least one episode, found none: {held}; ask for others.")
     return found
+
+
+def measured_run(episodes: "Episodes") -> "Episodes":
+    """The episodes with the columns of `facts.FACTS`; a bar shows how far the reading is."""
+    from rich.progress import track
+
+    from jaxarc_trace.facts import measured
+
+    errors = Console(stderr=True)
+
+    def bar(numbers: "Iterable[int]", total: int) -> "Iterable[int]":
+        quiet = not errors.is_terminal or not total
+        return track(numbers, "Reading episodes", total, console=errors, disable=quiet)
+
+    return measured(episodes, progress=bar)
 
 
 def chosen(

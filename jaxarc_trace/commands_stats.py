@@ -12,6 +12,7 @@ from jaxarc_trace.commands_common import (
     TRACEBACK,
     WHERE,
     ending,
+    measured_run,
     open_run,
     plural,
     say,
@@ -24,10 +25,9 @@ from jaxarc_trace.commands_common import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jaxarc_trace.episodes import Episodes
     from jaxarc_trace.statistics import Interval, Summary
 
-__all__ = ["add_commands", "measured_run"]
+__all__ = ["add_commands"]
 
 _WEAK = 0.95
 _FOUND = 1
@@ -136,21 +136,6 @@ def _measured(score: Any) -> dict[str, float | None]:
     """The numbers of a mode; a share of nothing is null."""
     values = {name: getattr(score, name) for name in _NUMBERS}
     return {name: None if value != value else value for name, value in values.items()}  # noqa: PLR0124 - NaN
-
-
-def measured_run(episodes: "Episodes") -> "Episodes":
-    """The episodes with the columns of `facts.FACTS`; a bar shows how far the reading is."""
-    from rich.progress import track
-
-    from jaxarc_trace.facts import measured
-
-    errors = Console(stderr=True)
-
-    def bar(numbers: "Iterable[int]", total: int) -> "Iterable[int]":
-        quiet = not errors.is_terminal or not total
-        return track(numbers, "Reading episodes", total, console=errors, disable=quiet)
-
-    return measured(episodes, progress=bar)
 
 
 def _show(found: "list[Summary]", by: str | None) -> None:
