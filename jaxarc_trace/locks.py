@@ -106,13 +106,12 @@ def leased(run: Path, everything: Iterable[str]) -> set[str]:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
             continue
-        try:
+        with open(file, encoding="utf-8") as lease:
             if _try_lock(file, fcntl.LOCK_EX):
                 path.unlink(missing_ok=True)
             else:
-                found.update(path.read_text(encoding="utf-8").splitlines() or everything)
-        finally:
-            os.close(file)
+                # From the open file: its reader may end now, and its name be gone.
+                found.update(lease.read().splitlines() or everything)
     return found
 
 

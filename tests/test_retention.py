@@ -11,8 +11,10 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from jaxarc_trace import locks
 from jaxarc_trace.cleaning import clean
 from jaxarc_trace.errors import NotATraceError, SpecError, StoreError
+from jaxarc_trace.locks import leased
 from jaxarc_trace.recording import Recording
 from jaxarc_trace.retention import Candidate, Retention, choose
 from jaxarc_trace.run import Run
@@ -200,6 +202,24 @@ def test_a_reader_that_had_no_room_to_say_what_it_reads_keeps_all(tmp_path: Path
     clean(empty.path, limits)
     assert sequences(empty) == [2]
     assert len(nothing) == 0
+
+
+def test_a_reader_that_ends_while_it_is_looked_at_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = run_of(tmp_path, 2)
+    episodes = run.episodes()
+    (lease,) = (run.path / "readers").iterdir()
+    look = locks._try_lock
+
+    def and_then_it_ends(file: int, kind: int) -> bool:
+        free = look(file, kind)
+        lease.unlink(missing_ok=True)
+        return free
+
+    monkeypatch.setattr(locks, "_try_lock", and_then_it_ends)
+    assert len(leased(run.path, [])) == 2
+    assert len(episodes) == 2
 
 
 def test_a_reader_that_was_killed_holds_nothing(tmp_path: Path):
