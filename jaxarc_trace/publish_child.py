@@ -22,6 +22,7 @@ from jaxarc_trace.publish_client import (
     GALLERY,
     GALLERY_STEP,
     begin,
+    end_service,
     files_there,
     last_step,
     send_gallery,
@@ -236,6 +237,8 @@ class _Sender:
         facts = {"url": self.run.url or "", "run_id": self.run.id}
         self.run.finish()
         if not self.online:
+            # The client's service has all of it by now, and the file not yet.
+            end_service()
             return
         self.tell("stage", name="checking", done=0, total=0)
         if self.last >= 0:

@@ -23,6 +23,7 @@ from jaxarc_trace.store_read import open_store
 
 __all__ = [
     "begin",
+    "end_service",
     "files_there",
     "last_step",
     "send_gallery",
@@ -74,6 +75,16 @@ def begin(job: Job, told: Described, left: Callable[[], float]) -> Any:
     run.define_metric(X_AXIS, hidden=True)
     run.define_metric("*", step_metric=X_AXIS)
     return run
+
+
+def end_service() -> None:
+    """Ends the client's service, and with it the file of an offline run.
+
+    `finish` of a run says when the service has everything; it writes to the file now and then.
+    """
+    import wandb
+
+    wandb.teardown()
 
 
 def send_row(run: Any, row: Mapping[str, Any], step: int) -> None:

@@ -130,8 +130,10 @@ def _heard(
         event = json.loads(line)
         doing = event.get("name", doing)
         tell(event)
-        if event["event"] in ("end", "problem"):
-            return event.get("text")
+        if event["event"] == "end":
+            return None
+        if event["event"] == "problem":
+            return f"{event['text']}, while {doing}"
 
 
 def _read(stream: Any, said: "queue.Queue[str | None]") -> None:

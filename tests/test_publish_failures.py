@@ -7,10 +7,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ import pytest
 
 import jaxarc_trace as jt
 from jaxarc_trace.errors import SpecError, StoreError
-from jaxarc_trace.publish import status
+from jaxarc_trace.publish import job_of, status
 from jaxarc_trace.publish_ledger import LEDGER, publishing
+from jaxarc_trace.publish_process import _descendants, attempt
 from jaxarc_trace.run import Run
 from tests import wandb_file
 from tests.test_publish import SETTINGS, holders, save, surroundings
@@ -194,6 +195,26 @@ def test_offline_then_online_the_printed_command_sends_it_all(
         (table,) = server.committed("episodes-")
         assert set(table.files) == set(table.entries)
         assert not list((run.path / "wandb").glob("offline-*"))
+
+
+def test_an_offline_run_is_there_only_when_the_client_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surroundings(monkeypatch, tmp_path / "home")
+    alive: list[str] = []
+
+    def told(event: Mapping[str, Any]) -> None:
+        if event["event"] == "offline":
+            held = [Path(f"/proc/{pid}/comm") for pid in _descendants(os.getpid())]
+            alive.extend(comm.read_text().strip() for comm in held if comm.exists())
+
+    with Run.create(tmp_path / "runs", "offline") as run:
+        save(run, 0, 1)
+        job = job_of(run, jt.config.Publish(mode="offline"), {}, deadline=DEADLINE)
+        assert attempt(replace(job, work=str(tmp_path)), told) is None
+    # The child that said so, and no service that still has records in its memory.
+    assert alive
+    assert [name for name in alive if "wandb" in name] == []
 
 
 def test_what_is_gone_is_noticed_before_success_is_claimed(
