@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Int32, UInt32
 
 from jaxarc_trace.spec import TraceSpec
 from jaxarc_trace.triggers import Moment, Trigger
@@ -32,30 +32,30 @@ class Box(eqx.Module):
     """
 
     trigger: Trigger = eqx.field(static=True)
-    fired: jax.Array
-    by: jax.Array
-    closed: jax.Array
+    fired: UInt32[Array, " lane"]
+    by: Bool[Array, "lane condition"]
+    closed: Bool[Array, " lane"]
     memory: Any
 
-    def frozen(self, cursor: jax.Array) -> jax.Array:
+    def frozen(self, cursor: UInt32[Array, ""]) -> Bool[Array, ""]:
         """bool scalar, whether nothing more is recorded once `cursor` steps were."""
         fired = self.fired.max()
         return (fired > 0) & (cursor >= fired + jnp.uint32(self.trigger.after))
 
-    def closing(self, cursor: jax.Array) -> jax.Array:
+    def closing(self, cursor: UInt32[Array, ""]) -> Bool[Array, ""]:
         """bool scalar, whether the present states are those after the last step."""
         return self.frozen(cursor) & ~self.closed.all()
 
-    def after_step(self, cursor: jax.Array, moment: Moment) -> "Box":
+    def after_step(self, cursor: UInt32[Array, ""], moment: Moment) -> "Box":
         """The box after a step was looked at, the `cursor`-th one."""
         held, memory = self.trigger.when.after_step(self.memory, moment)
         return replace(self._fired(held, cursor), memory=memory)
 
-    def at_end(self, cursor: jax.Array, done: jax.Array, stats: Any) -> "Box":
+    def at_end(self, cursor: UInt32[Array, ""], done: Bool[Array, " lane"], stats: Any) -> "Box":
         """The box after the episodes that the `cursor`-th step ended were looked at."""
         return self._fired(self.trigger.when.at_end(stats) & done[:, None], cursor)
 
-    def _fired(self, held: jax.Array, cursor: jax.Array) -> "Box":
+    def _fired(self, held: Bool[Array, "lane condition"], cursor: UInt32[Array, ""]) -> "Box":
         before = self.fired.max()
         # Several conditions may come to hold in one step, some of them only at its end.
         held = held & ((before == 0) | (before == cursor))
@@ -90,7 +90,7 @@ def stopped(box: Any, column: int) -> tuple[int | None, int | None]:
     return stop, fired - 1 if box.by[column].any() else None
 
 
-def events(box: Any, lane: np.ndarray) -> list[dict[str, Any]]:
+def events(box: Any, lane: Int32[np.ndarray, "*lanes"]) -> list[dict[str, Any]]:
     """Each lane in which a condition held, in a box on the host: `step`, `lane`, `conditions`."""
     names = box.trigger.when.names
     fired, by, lanes = box.fired.ravel(), box.by.reshape(-1, len(names)), lane.ravel()

@@ -9,6 +9,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int32, UInt32
 
 from jaxarc_trace import trace as batch
 from jaxarc_trace.plan import Plan
@@ -33,27 +34,29 @@ class LaneBox(eqx.Module):
         return self.trace.plan
 
     @property
-    def cursor(self) -> jax.Array:
+    def cursor(self) -> UInt32[Array, "*lanes"]:
         """uint32, steps of the lane so far."""
         return self.trace.cursor
 
     @property
-    def lane(self) -> jax.Array:
+    def lane(self) -> Int32[Array, "*lanes"]:
         """int32, identity of the lane."""
         return self.trace.lane[..., 0]
 
     @property
-    def seen(self) -> jax.Array:
+    def seen(self) -> UInt32[Array, "*lanes"]:
         """uint32, episodes that ended until it stopped."""
         return self.trace.seen[..., 0]
 
     @property
-    def eligible(self) -> jax.Array:
+    def eligible(self) -> UInt32[Array, "*lanes 0"]:
         """uint32 `[0]`: there are no policies."""
         return self.trace.eligible[..., 0, :]
 
 
-def empty(plan: Plan, lane: jax.Array | None = None, salt: jax.Array | None = None) -> LaneBox:
+def empty(
+    plan: Plan, lane: Int32[Array, ""] | None = None, salt: UInt32[Array, ""] | None = None
+) -> LaneBox:
     """A box that has seen nothing; see `slots.empty`."""
     lane = jnp.zeros((), jnp.int32) if lane is None else lane
     salt = lane.astype(jnp.uint32) if salt is None else salt

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Real
 
 from jaxarc_trace.errors import SpecError
 
@@ -27,7 +28,7 @@ class Moment(NamedTuple):
         state: the states before the action, as the environment has them.
         action: the actions.
         result: what the step returned beside the next state.
-        reward: `[lane]`.
+        reward: real `[lane]`.
         terminated: bool `[lane]`.
         truncated: bool `[lane]`.
         stats: the episodes' `Stats` so far, this step included; `success` is not known yet.
@@ -36,9 +37,9 @@ class Moment(NamedTuple):
     state: Any
     action: Any
     result: Any
-    reward: jax.Array
-    terminated: jax.Array
-    truncated: jax.Array
+    reward: Real[Array, " lane"]
+    terminated: Bool[Array, " lane"]
+    truncated: Bool[Array, " lane"]
     stats: Any
 
 
@@ -53,11 +54,11 @@ class Condition:
         del lanes
         return ()
 
-    def after_step(self, memory: Any, moment: Moment) -> tuple[jax.Array, Any]:
+    def after_step(self, memory: Any, moment: Moment) -> tuple[Bool[Array, "lane names"], Any]:
         """bool `[lane, names]`, whether it holds after this step; and its memory."""
         return jnp.zeros((moment.reward.shape[0], len(self.names)), jnp.bool_), memory
 
-    def at_end(self, stats: Any) -> jax.Array:
+    def at_end(self, stats: Any) -> Bool[Array, "lane names"]:
         """bool `[lane, names]`, whether it holds for the episodes, given that they ended."""
         return jnp.zeros((stats.length.shape[0], len(self.names)), jnp.bool_)
 
@@ -75,7 +76,7 @@ class NotANumber(Condition):
 
     names: ClassVar[tuple[str, ...]] = ("nan",)
 
-    def after_step(self, memory: Any, moment: Moment) -> tuple[jax.Array, Any]:
+    def after_step(self, memory: Any, moment: Moment) -> tuple[Bool[Array, "lane names"], Any]:
         """See `Condition`."""
         lanes = moment.reward.shape[0]
         found = jnp.isnan(moment.reward)
@@ -104,7 +105,7 @@ class RewardSpike(Condition):
             return ()
         return jnp.zeros(lanes, jnp.float32), jnp.zeros(lanes, jnp.int32)
 
-    def after_step(self, memory: Any, moment: Moment) -> tuple[jax.Array, Any]:
+    def after_step(self, memory: Any, moment: Moment) -> tuple[Bool[Array, "lane names"], Any]:
         """See `Condition`."""
         size = jnp.abs(moment.reward).astype(jnp.float32)
         if self.times is None:
@@ -127,7 +128,7 @@ class Solved(Condition):
     names: ClassVar[tuple[str, ...]] = ("first_solve",)
     needs_success: ClassVar[bool] = True
 
-    def at_end(self, stats: Any) -> jax.Array:
+    def at_end(self, stats: Any) -> Bool[Array, "lane names"]:
         """See `Condition`."""
         return (stats.success == 1)[:, None]
 
@@ -143,7 +144,7 @@ class Own(Condition):
         """The function's name."""
         return (getattr(self.function, "__name__", type(self.function).__name__),)
 
-    def after_step(self, memory: Any, moment: Moment) -> tuple[jax.Array, Any]:
+    def after_step(self, memory: Any, moment: Moment) -> tuple[Bool[Array, "lane names"], Any]:
         """See `Condition`."""
         found = jnp.asarray(self.function(moment))
         if found.dtype != jnp.bool_ or found.shape != moment.reward.shape:
@@ -175,14 +176,14 @@ class AnyOf(Condition):
         """The memories of all."""
         return tuple(part.start(lanes) for part in self.parts)
 
-    def after_step(self, memory: Any, moment: Moment) -> tuple[jax.Array, Any]:
+    def after_step(self, memory: Any, moment: Moment) -> tuple[Bool[Array, "lane names"], Any]:
         """See `Condition`."""
         seen = [
             part.after_step(kept, moment) for part, kept in zip(self.parts, memory, strict=True)
         ]
         return jnp.concatenate([found for found, _ in seen], axis=1), tuple(m for _, m in seen)
 
-    def at_end(self, stats: Any) -> jax.Array:
+    def at_end(self, stats: Any) -> Bool[Array, "lane names"]:
         """See `Condition`."""
         return jnp.concatenate([part.at_end(stats) for part in self.parts], axis=1)
 
