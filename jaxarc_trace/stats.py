@@ -6,7 +6,7 @@ from dataclasses import replace
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float32, Int8, Int32, Real
+from jaxtyping import Array, Bool, Float32, Int8, Int32, Real, UInt32
 
 from jaxarc_trace.digest import avalanche
 from jaxarc_trace.spec import TraceSpec
@@ -79,13 +79,17 @@ class Stats(eqx.Module):
 
 
 def priorities(
-    spec: TraceSpec, stats: Stats, salt: jax.Array, number: jax.Array, end_step: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+    spec: TraceSpec,
+    stats: Stats,
+    salt: UInt32[Array, "*n"],
+    number: UInt32[Array, "*n"],
+    end_step: UInt32[Array, "*n"],
+) -> tuple[UInt32[Array, "*n policies"], Bool[Array, "*n policies"]]:
     """How much each policy wants each episode.
 
     Args:
         spec: the policies.
-        stats: `[n]` episodes that ended.
+        stats: `[n]` episodes that ended, or a single one.
         salt: uint32 `[n]`, one value a lane, so that lanes draw different random numbers.
         number: uint32 `[n]`, number of the episode within its lane.
         end_step: uint32 `[n]`, when it ended.
@@ -119,7 +123,7 @@ def priorities(
     return jnp.stack(wanted, axis=-1), jnp.stack(eligible, axis=-1)
 
 
-def later(spec: TraceSpec, steps: jax.Array) -> jax.Array:
+def later(spec: TraceSpec, steps: UInt32[Array, ""]) -> UInt32[Array, " policies"]:
     """How much each policy's priorities change when an episode is moved forward in time.
 
     Args:
@@ -136,11 +140,11 @@ def later(spec: TraceSpec, steps: jax.Array) -> jax.Array:
 
 def choose(
     spec: TraceSpec,
-    wanted: jax.Array,
-    eligible: jax.Array,
-    end_step: jax.Array,
-    lane: jax.Array,
-) -> jax.Array:
+    wanted: UInt32[Array, "n policies"],
+    eligible: Bool[Array, "n policies"],
+    end_step: UInt32[Array, " n"],
+    lane: Int32[Array, " n"],
+) -> Bool[Array, "n policies"]:
     """Which of `n` episodes each policy keeps: its `slots` most wanted.
 
     Args:
@@ -163,7 +167,9 @@ def choose(
     return jnp.stack(columns, axis=-1) if columns else eligible
 
 
-def _random_bits(seed: int, salt: jax.Array, number: jax.Array) -> jax.Array:
+def _random_bits(
+    seed: int, salt: UInt32[Array, "*n"], number: UInt32[Array, "*n"]
+) -> UInt32[Array, "*n"]:
     """uint32 `[n]`: a hash of (seed, lane, episode), so that any split of a run agrees.
 
     Each stage is the finalizer of MurmurHash3, a bijection of its argument. Every finisher of
@@ -174,7 +180,7 @@ def _random_bits(seed: int, salt: jax.Array, number: jax.Array) -> jax.Array:
     return avalanche(lane + number * jnp.uint32(0xC2B2AE3D))
 
 
-def _sortable(value: jax.Array, *, largest_nan: bool) -> jax.Array:
+def _sortable(value: Float32[Array, "*n"], *, largest_nan: bool) -> UInt32[Array, "*n"]:
     """uint32 with the order of float32: -0.0 equals 0.0, NaN below everything, or above."""
     bits = jax.lax.bitcast_convert_type(jnp.where(value == 0, 0.0, value), jnp.uint32)
     ordered = jnp.where(bits >> 31 != 0, ~bits, bits | jnp.uint32(1 << 31))
