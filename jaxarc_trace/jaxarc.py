@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float32, Shaped
 
 from jaxarc_trace.codec import Encoding
 from jaxarc_trace.probe import Outcome, named_leaves, outcome_of
@@ -94,12 +95,12 @@ class JaxArcProbe:
             "action.selection": Encoding.between(0, 1),
         }
 
-    def constants(self, state: Any) -> dict[str, jax.Array]:
+    def constants(self, state: Any) -> dict[str, Shaped[Array, "..."]]:
         """Input, target, task, pair and key."""
         inner = arc_state(state)
         return {name: getattr(inner, name) for name in _CONSTANT}
 
-    def state(self, state: Any) -> dict[str, jax.Array]:
+    def state(self, state: Any) -> dict[str, Shaped[Array, "..."]]:
         """What an action can change and a picture needs."""
         inner = arc_state(state)
         names = _VARYING if self.masks else (*_VARYING, "selected")
@@ -110,15 +111,15 @@ class JaxArcProbe:
         inner = arc_state(state)
         return [getattr(inner, name) for name in _CARRIED]
 
-    def metrics(self, state: Any) -> dict[str, jax.Array]:
+    def metrics(self, state: Any) -> dict[str, Float32[Array, "*lanes"]]:
         """The similarity of the working grid and the target, 0 to 1."""
         return {"similarity": arc_state(state).similarity_score}
 
-    def success(self, state: Any, terminated: jax.Array) -> jax.Array:
+    def success(self, state: Any, terminated: Bool[Array, "*#lanes"]) -> Bool[Array, "*#lanes"]:
         """Submitted, with every cell right."""
         return terminated & (arc_state(state).similarity_score >= 1.0)
 
-    def action(self, action: Any) -> dict[str, jax.Array]:
+    def action(self, action: Any) -> dict[str, Shaped[Array, "..."]]:
         """The leaves of the action as it was given."""
         return named_leaves(action, root="action")
 
@@ -133,7 +134,9 @@ class JaxArcProbe:
             return outcome
         return outcome._replace(extras={"operation": operation.astype(jnp.int32)})
 
-    def beginning(self, env: Any, params: Any, constants: Mapping[str, jax.Array]) -> Any:
+    def beginning(
+        self, env: Any, params: Any, constants: Mapping[str, Shaped[Array, "..."]]
+    ) -> Any:
         """The state that JaxARC's reset gives for one task, pair and key.
 
         Args:
@@ -202,7 +205,7 @@ def arc_state(state: Any) -> Any:
     return state
 
 
-def _beginning(params: Any, constants: Mapping[str, jax.Array]) -> Any:
+def _beginning(params: Any, constants: Mapping[str, Shaped[Array, "..."]]) -> Any:
     """What `jaxarc.envs.functional.reset` does once it has drawn task, pair and key."""
     from jaxarc.envs import functional
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Shaped, UInt, UInt8
 
 from jaxarc_trace.codec import Encoding
 from jaxarc_trace.digest import digest
@@ -98,13 +99,17 @@ def plan_for(
     return Plan(spec, schema, tuple(metrics), environment), lanes
 
 
-def pack_constants(plan: Plan, probe: Probe, state: Any, rank: int) -> jax.Array:
+def pack_constants(
+    plan: Plan, probe: Probe, state: Any, rank: int
+) -> UInt8[Array, "*lanes constant_bytes"]:
     """The constants of an episode, uint8 `[*lanes, constant bytes]`."""
     fields = constant_fields(plan.spec, probe, state)
     return pack_fields(plan.schema.constant, fields, jax.tree.leaves(state)[0].shape[:rank])
 
 
-def pack_state(plan: Plan, probe: Probe, state: Any, rank: int) -> jax.Array:
+def pack_state(
+    plan: Plan, probe: Probe, state: Any, rank: int
+) -> UInt8[Array, "*lanes state_bytes"]:
     """A state, uint8 `[*lanes, state bytes]`."""
     fields = state_fields(plan.spec, probe, state, rank)
     return pack_fields(plan.schema.state, fields, jax.tree.leaves(state)[0].shape[:rank])
@@ -112,7 +117,7 @@ def pack_state(plan: Plan, probe: Probe, state: Any, rank: int) -> jax.Array:
 
 def pack_step(
     plan: Plan, probe: Probe, state: Any, action: Any, result: Any, rank: int
-) -> tuple[list[jax.Array], Outcome]:
+) -> tuple[list[UInt[Array, "*lanes _"]], Outcome]:
     """A transition, as the arrays `[*lanes, ...]` of `record_words`."""
     outcome = _arrays(probe.outcome(result, action))
     if not plan.spec.records_steps:
@@ -137,13 +142,13 @@ def record_words(plan: Plan) -> tuple[tuple[int, Any], ...]:
 
 
 def pack_fields(
-    section: Section, values: Mapping[str, jax.Array], lead: tuple[int, ...]
-) -> jax.Array:
+    section: Section, values: Mapping[str, Shaped[Array, "..."]], lead: tuple[int, ...]
+) -> UInt8[Array, "*lead section_bytes"]:
     """The fields of a section that may have none, uint8 `[*lead, section bytes]`."""
     return section.pack(values) if section.fields else jnp.zeros((*lead, 0), jnp.uint8)
 
 
-def constant_fields(spec: TraceSpec, probe: Probe, state: Any) -> dict[str, jax.Array]:
+def constant_fields(spec: TraceSpec, probe: Probe, state: Any) -> dict[str, Shaped[Array, "..."]]:
     """What is constant in an episode, by name, each `[*lanes, ...]`; level full has none.
 
     Where only actions are recorded, the state that it begins with is among them.
@@ -154,7 +159,9 @@ def constant_fields(spec: TraceSpec, probe: Probe, state: Any) -> dict[str, jax.
     return fields
 
 
-def state_fields(spec: TraceSpec, probe: Probe, state: Any, rank: int) -> dict[str, jax.Array]:
+def state_fields(
+    spec: TraceSpec, probe: Probe, state: Any, rank: int
+) -> dict[str, Shaped[Array, "..."]]:
     """What is kept of a state, by name, each `[*lanes, ...]`; at level full every leaf.
 
     Where only actions are recorded it is the digest alone, `rank` being the number of lane axes.
@@ -178,7 +185,7 @@ def lane_axis(probe: Probe, state: Any) -> int | None:
     return shapes[0][0] if shapes and shapes[0] else None
 
 
-def _frame(spec: TraceSpec, probe: Probe, state: Any) -> dict[str, jax.Array]:
+def _frame(spec: TraceSpec, probe: Probe, state: Any) -> dict[str, Shaped[Array, "..."]]:
     full = spec.level == "full"
     return named_leaves(state, root="state") if full else plain_leaves(probe.state(state))
 
@@ -193,7 +200,9 @@ def _described(spec: TraceSpec, probe: Probe, state: Any, rank: int) -> tuple[An
     )
 
 
-def _step_fields(probe: Probe, action: Any, result: Any, rank: int) -> dict[str, jax.Array]:
+def _step_fields(
+    probe: Probe, action: Any, result: Any, rank: int
+) -> dict[str, Shaped[Array, "..."]]:
     outcome = _arrays(probe.outcome(result, action))
     actions, extras = plain_leaves(probe.action(action)), plain_leaves(outcome.extras)
     fields = {f"action.{name}": value for name, value in actions.items()}

@@ -49,11 +49,11 @@ class Probe(Protocol):
         """Encodings of fields that need not be kept raw, by field name."""
         ...
 
-    def constants(self, state: Any) -> Mapping[str, jax.Array]:
+    def constants(self, state: Any) -> Mapping[str, Shaped[Array, "..."]]:
         """State fields that do not change within an episode."""
         ...
 
-    def state(self, state: Any) -> Mapping[str, jax.Array]:
+    def state(self, state: Any) -> Mapping[str, Shaped[Array, "..."]]:
         """State fields that do."""
         ...
 
@@ -61,15 +61,17 @@ class Probe(Protocol):
         """The pytree whose discrete leaves the digest of a state covers."""
         ...
 
-    def metrics(self, state: Any) -> Mapping[str, jax.Array]:
+    def metrics(self, state: Any) -> Mapping[str, Real[Array, "*lanes"]]:
         """Scalars whose last and largest value the summary of an episode keeps, float32."""
         ...
 
-    def success(self, state: Any, terminated: jax.Array) -> jax.Array | None:
+    def success(
+        self, state: Any, terminated: Bool[Array, "*#lanes"]
+    ) -> Bool[Array, "*#lanes"] | None:
         """bool: whether an episode that ended in this state reached its goal; None if undefined."""
         ...
 
-    def action(self, action: Any) -> Mapping[str, jax.Array]:
+    def action(self, action: Any) -> Mapping[str, Shaped[Array, "..."]]:
         """Leaves of an action."""
         ...
 
@@ -114,11 +116,11 @@ class GenericProbe:
         facts = json.dumps(self.facts, sort_keys=True, default=str)
         return hash((type(self), self.name, encodings, self.skip, self.constant, self.goal, facts))
 
-    def constants(self, state: Any) -> dict[str, jax.Array]:
+    def constants(self, state: Any) -> dict[str, Shaped[Array, "..."]]:
         """Leaves named in `constant`."""
         return {k: v for k, v in self._recorded(state).items() if k in self.constant}
 
-    def state(self, state: Any) -> dict[str, jax.Array]:
+    def state(self, state: Any) -> dict[str, Shaped[Array, "..."]]:
         """All other leaves."""
         return {k: v for k, v in self._recorded(state).items() if k not in self.constant}
 
@@ -126,16 +128,18 @@ class GenericProbe:
         """The whole state."""
         return state
 
-    def metrics(self, state: Any) -> dict[str, jax.Array]:
+    def metrics(self, state: Any) -> dict[str, Real[Array, "*lanes"]]:
         """None."""
         del state
         return {}
 
-    def success(self, state: Any, terminated: jax.Array) -> jax.Array | None:
+    def success(
+        self, state: Any, terminated: Bool[Array, "*#lanes"]
+    ) -> Bool[Array, "*#lanes"] | None:
         """What `goal` says."""
         return None if self.goal is None else self.goal(state, terminated)
 
-    def action(self, action: Any) -> dict[str, jax.Array]:
+    def action(self, action: Any) -> dict[str, Shaped[Array, "..."]]:
         """The leaves of the action; a bare array is called `action`."""
         leaves = named_leaves(action, root="action")
         asked = [name for name in self.encodings if name.startswith("action.")]
@@ -151,7 +155,7 @@ class GenericProbe:
         """The name and the facts given."""
         return {"name": self.name, **self.facts}
 
-    def _recorded(self, state: Any) -> dict[str, jax.Array]:
+    def _recorded(self, state: Any) -> dict[str, Shaped[Array, "..."]]:
         leaves = named_leaves(state, root="state")
         _refuse_unknown("constant", self.constant, leaves)
         asked = [name for name in self.encodings if not name.startswith(("action.", "extra."))]
@@ -177,7 +181,7 @@ def _refuse_unknown(what: str, asked: Iterable[str], known: Iterable[str]) -> No
             )
 
 
-def named_leaves(tree: Any, root: str) -> dict[str, jax.Array]:
+def named_leaves(tree: Any, root: str) -> dict[str, Shaped[Array, "..."]]:
     """The array leaves of a pytree by dotted path, wrapper levels of Stoa left out of the path.
 
     Args:
@@ -201,10 +205,10 @@ def leaf_names(tree: Any, root: str) -> list[str]:
     return names
 
 
-def plain_leaves(leaves: Mapping[str, Any]) -> dict[str, jax.Array]:
+def plain_leaves(leaves: Mapping[str, Any]) -> dict[str, Shaped[Array, "..."]]:
     """The same leaves as plain arrays: Python scalars become arrays, PRNG keys their key data."""
 
-    def plain(leaf: Any) -> jax.Array:
+    def plain(leaf: Any) -> Shaped[Array, "..."]:
         array = leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf)
         is_key = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
         return jax.random.key_data(array) if is_key else array

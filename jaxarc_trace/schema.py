@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Shaped, UInt, UInt8
 
 from jaxarc_trace import codec
 from jaxarc_trace.codec import Encoding
@@ -118,7 +119,7 @@ class Section:
         """Bytes of the section, the bit set included."""
         return sum(field.nbytes for field in self.fields) + self.unfit_bytes
 
-    def pack(self, values: Mapping[str, jax.Array]) -> jax.Array:
+    def pack(self, values: Mapping[str, Shaped[Array, "..."]]) -> UInt8[Array, "*lead nbytes"]:
         """Packs values into bytes; pure, works under any transformation.
 
         Args:
@@ -132,7 +133,9 @@ class Section:
         """
         return jnp.concatenate(self._packed(values, codec.pack), axis=-1)
 
-    def pack_words(self, values: Mapping[str, jax.Array]) -> list[jax.Array]:
+    def pack_words(
+        self, values: Mapping[str, Shaped[Array, "..."]]
+    ) -> list[UInt[Array, "*lead _"]]:
         """As `pack`, but one array a field, in `words`; their bytes side by side are the same."""
         return self._packed(values, codec.pack_words)
 
@@ -146,8 +149,10 @@ class Section:
         return (*arrays, *[(self.unfit_bytes, np.dtype(np.uint8))] * bool(self.unfit_bytes))
 
     def _packed(
-        self, values: Mapping[str, jax.Array], pack: Callable[[Encoding, jax.Array, int], jax.Array]
-    ) -> list[jax.Array]:
+        self,
+        values: Mapping[str, Shaped[Array, "..."]],
+        pack: Callable[[Encoding, jax.Array, int], jax.Array],
+    ) -> list[UInt[Array, "*lead _"]]:
         lead = _lead_axes(self.fields, values)
         rank = len(lead)
         parts = [pack(field.encoding, values[field.name], rank) for field in self.fields]
@@ -157,7 +162,9 @@ class Section:
             parts.append(codec.pack(Encoding("bits", 0, 1), jnp.stack(bits, axis=-1), rank))
         return parts
 
-    def unpack(self, data: np.ndarray, *, where: str = "record") -> dict[str, np.ndarray]:
+    def unpack(
+        self, data: UInt8[np.ndarray, "*lead nbytes"], *, where: str = "record"
+    ) -> dict[str, Shaped[np.ndarray, "..."]]:
         """The values back from bytes.
 
         Args:
@@ -186,7 +193,7 @@ class Section:
             for field in self.fields
         }
 
-    def _refuse_unfit(self, data: np.ndarray, where: str) -> None:
+    def _refuse_unfit(self, data: UInt8[np.ndarray, "*lead nbytes"], where: str) -> None:
         checked = [field for field in self.fields if field.checked]
         if not checked:
             return
@@ -333,7 +340,9 @@ def _plain_dtype(name: str, struct: jax.ShapeDtypeStruct) -> np.dtype:
     return jnp.dtype(struct.dtype)
 
 
-def _lead_axes(fields: Sequence[Field], values: Mapping[str, jax.Array]) -> tuple[int, ...]:
+def _lead_axes(
+    fields: Sequence[Field], values: Mapping[str, Shaped[Array, "..."]]
+) -> tuple[int, ...]:
     """The leading axes all values share, after checking names, dtypes and shapes."""
     missing = [field.name for field in fields if field.name not in values]
     extra = sorted(set(values) - {field.name for field in fields})
