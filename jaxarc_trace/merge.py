@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jaxtyping import Array, Int32, UInt, UInt32
 
 from jaxarc_trace.errors import SpecError
 from jaxarc_trace.lanebox import LaneBox
@@ -91,7 +92,7 @@ def _settled(trace: Trace, shelf: Shelf) -> Shelf:
     return jax.tree.map(lambda leaf: leaf[order], shelf)
 
 
-def _moved(trace: Trace, steps: jax.Array) -> Trace:
+def _moved(trace: Trace, steps: UInt32[Array, ""]) -> Trace:
     """The same trace as if it had begun so many steps later."""
     spec, shelf = trace.plan.spec, trace.shelf
     shift = (steps % spec.ring_steps).astype(jnp.int32)
@@ -110,7 +111,9 @@ def _moved(trace: Trace, steps: jax.Array) -> Trace:
     )
 
 
-def _rolled(part: jax.Array, shift: jax.Array, rows: int) -> jax.Array:
+def _rolled(
+    part: UInt[Array, "capacity lane _"], shift: Int32[Array, ""], rows: int
+) -> UInt[Array, "capacity lane _"]:
     """The rows of the ring moved on; the spare one of a black box stays."""
     if len(part) == rows:
         return jnp.roll(part, shift, axis=0)

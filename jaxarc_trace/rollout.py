@@ -40,7 +40,7 @@ class RolloutState(eqx.Module):
 
 def rollout(  # noqa: PLR0913 - the whole experiment is named here
     env: Any,
-    policy: Callable[[jax.Array, Any, Any], Any],
+    policy: Callable[[PRNGKeyArray, Any, Any], Any],
     key: PRNGKeyArray,
     *,
     spec: TraceSpec,
@@ -105,12 +105,12 @@ class Loop:
     """The pieces of one rollout that share its arguments."""
 
     env: Any
-    policy: Callable[[jax.Array, Any, Any], Any]
+    policy: Callable[[PRNGKeyArray, Any, Any], Any]
     spec: TraceSpec
     probe: Probe
     params: Any
-    key: jax.Array
-    lane: jax.Array
+    key: PRNGKeyArray
+    lane: Int32[Array, " lanes"]
 
     def start(self) -> RolloutState:
         """All lanes at the start of their first episode."""
@@ -128,7 +128,7 @@ class Loop:
         plan, _ = plan_for(self.spec, self.probe, now.state, action, result)
         return empty(plan, self.lane.shape[0], self.lane)
 
-    def reset(self, step: jax.Array) -> tuple[Any, Any]:
+    def reset(self, step: Int32[Array, ""]) -> tuple[Any, Any]:
         """Every lane reset, with the keys that belong to this step."""
         base = jax.random.fold_in(jax.random.split(self.key)[0], step)
         keys = jax.vmap(lambda lane: jax.random.fold_in(base, lane))(self.lane)

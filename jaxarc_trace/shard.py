@@ -1,6 +1,5 @@
 """Where the axes of a trace lie when its lanes are spread over devices."""
 
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -34,21 +33,13 @@ def partition_specs(trace: Any, axis: str, *, one_shelf: bool = False) -> Any:
         SpecError: when it is not a trace.
     """
     lanes, rows = PartitionSpec(axis), PartitionSpec(None, axis)
-    specs = jax.tree.map(lambda _: lanes, trace)
     if isinstance(trace, LaneTrace | LaneBox):
-        return specs
+        return jax.tree.map(lambda _: lanes, trace)
     if not isinstance(trace, Trace):
         raise SpecError(
             f"partition_specs: expected a trace or jax.eval_shape of one, found "
             f"{type(trace).__name__}; take it out of the state by jt.detach first"
         )
-    if one_shelf:
-        shared = ("shelf", "seen", "eligible", "framed")
-        whole = {n: jax.tree.map(lambda _: PartitionSpec(), getattr(trace, n)) for n in shared}
-        specs = replace(specs, **whole)
-    return replace(
-        specs,
-        cursor=PartitionSpec(),
-        ring=jax.tree.map(lambda _: rows, trace.ring),
-        recent=jax.tree.map(lambda _: rows, trace.recent),
-    )
+    whole = ("cursor", "shelf", "seen", "eligible", "framed") if one_shelf else ("cursor",)
+    named = dict.fromkeys(whole, PartitionSpec()) | dict.fromkeys(("ring", "recent"), rows)
+    return jax.tree_util.tree_map_with_path(lambda path, _: named.get(path[0].name, lanes), trace)

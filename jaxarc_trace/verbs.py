@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int32, Shaped, UInt32
 
 from jaxarc_trace import lanebox, slots, trace
 from jaxarc_trace.lanebox import LaneBox
@@ -30,8 +31,8 @@ Value = TypeVar("Value")
 def empty(
     plan: Plan,
     lanes: int | None,
-    lane: jax.Array | None = None,
-    salt: jax.Array | None = None,
+    lane: Int32[Array, "*lanes"] | None = None,
+    salt: UInt32[Array, "*lanes"] | None = None,
 ) -> AnyTrace:
     """A trace that has seen nothing, in the layout that suits the spec and the lanes.
 
@@ -85,7 +86,7 @@ def snapshot(kept: AnyTrace, probe: Probe, state: Any) -> AnyTrace:
 def turn(
     kept: AnyTrace | None,
     probe: Probe,
-    done: jax.Array,
+    done: Bool[Array, "*lanes"],
     state: Any,
     beside: Value,
     reset: Callable[[], tuple[Any, Value]],
@@ -127,13 +128,17 @@ def turn(
     return state, beside, kept
 
 
-def select(mask: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
+def select(
+    mask: Bool[Array, "*lanes"],
+    new: Shaped[Array, "*lanes_and_rest"],
+    old: Shaped[Array, "*lanes_and_rest"],
+) -> Shaped[Array, "*lanes_and_rest"]:
     """`where` over the leading axes that `mask` has, in the dtype of `old`; keys included."""
     shape = mask.shape + (1,) * (old.ndim - mask.ndim)
     return jnp.where(mask.reshape(shape), like(new, old), old)
 
 
-def like(new: jax.Array, old: jax.Array) -> jax.Array:
+def like(new: Shaped[Array, "..."], old: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
     """`new` in the dtype of `old`, as the carry of a scan needs it; PRNG keys as they are."""
     return new if new.dtype == old.dtype else new.astype(old.dtype)
 
@@ -149,7 +154,7 @@ def _end_some(kept: Trace, probe: Probe, state: Any) -> Trace:
 
 
 def _gated(
-    condition: jax.Array,
+    condition: Bool[Array, ""],
     function: Callable[[Value, Trace], tuple[Value, Trace]],
     value: Value,
     kept: Trace,

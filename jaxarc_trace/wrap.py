@@ -14,6 +14,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int32
 
 from jaxarc_trace.errors import SpecError
 from jaxarc_trace.plan import plan_for
@@ -162,7 +163,7 @@ def detach(step: Any, state: Any) -> tuple[Any, Any]:
     return inner, snapshot(held.trace, step.probe, inner)
 
 
-def _identities(lane: Any, lanes: int | None) -> jax.Array | None:
+def _identities(lane: Any, lanes: int | None) -> Int32[Array, "*lanes"] | None:
     """The caller's identities of the lanes as int32, after a look at their shape."""
     if lane is None:
         return None
