@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from jaxarc_trace.episode import Episode
-from jaxarc_trace.moments import no_ops, operation_kinds, revisits, role, scores
+from jaxarc_trace.moments import no_ops, once, operation_kinds, revisits, role, scores
 
 __all__ = ["MODES", "Failure", "failure_modes", "places"]
 
@@ -66,8 +66,9 @@ class Failure:
     label: str
 
 
+@once
 def failure_modes(episode: Episode) -> tuple[Failure, ...]:
-    """The failure modes of an episode, in the order of `MODES`.
+    """The failure modes of an episode, in the order of `MODES`; found once while it lives.
 
     A dropped head is not looked at, and steps count from the first kept state, as in `key_moments`.
     Modes that speak of the end are found in complete episodes only.
@@ -240,7 +241,8 @@ def _budget(view: _View) -> Iterator[Failure]:
     best = int(view.scores.argmax())
     if bool(view.episode.truncated[-1]) and best > 0.75 * view.steps:
         label = f"still rising to {view.scores[best]:.2f} at step {best} of {view.steps}"
-        yield Failure("out of budget", (best, view.steps), label)
+        # The end may be the best.
+        yield Failure("out of budget", tuple(dict.fromkeys((best, view.steps))), label)
 
 
 _RULES: tuple[Callable[[_View], Iterator[Failure]], ...] = (

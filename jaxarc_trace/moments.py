@@ -42,7 +42,7 @@ class KeyMoment:
 _Found = TypeVar("_Found")
 
 
-def _once(function: Callable[[Episode], _Found]) -> Callable[[Episode], _Found]:
+def once(function: Callable[[Episode], _Found]) -> Callable[[Episode], _Found]:
     """The function, computed once for each episode while that lives: many rules ask the same."""
     known: WeakKeyDictionary[Episode, _Found] = WeakKeyDictionary()
 
@@ -65,7 +65,7 @@ def role(episode: Episode, name: str) -> np.ndarray | None:
     return None if field is None else episode.states.get(field)
 
 
-@_once
+@once
 def scores(episode: Episode) -> np.ndarray | None:
     """The environment's score of every state, float `[T + 1]`, or None."""
     values = role(episode, "score")
@@ -74,7 +74,7 @@ def scores(episode: Episode) -> np.ndarray | None:
         return None if values is None else np.asarray(values, np.float64).reshape(len(values))
 
 
-@_once
+@once
 def operation_kinds(episode: Episode) -> tuple[str, ...] | None:
     """The kind of operation of every transition, `T` words, or None where there are none."""
     operations = _operations(episode)
@@ -84,7 +84,7 @@ def operation_kinds(episode: Episode) -> tuple[str, ...] | None:
     return tuple(kinds[i] if 0 <= i < len(kinds) else "unknown" for i in operations.tolist())
 
 
-@_once
+@once
 def no_ops(episode: Episode) -> np.ndarray:
     """Transitions that changed no cell and no grid size although they could have, bool `[T]`.
 
@@ -101,7 +101,7 @@ def no_ops(episode: Episode) -> np.ndarray:
     return same
 
 
-@_once
+@once
 def revisits(episode: Episode) -> np.ndarray:
     """States whose grid was seen before and left in between, bool `[T + 1]`."""
     first, out = _first_alike(episode), np.zeros(len(episode) + 1, bool)
@@ -110,7 +110,7 @@ def revisits(episode: Episode) -> np.ndarray:
     return out
 
 
-@_once
+@once
 def _first_alike(episode: Episode) -> np.ndarray | None:
     """For every state the first one with the same grid of the same size, int `[T + 1]`."""
     grid, mask = role(episode, "grid"), role(episode, "grid_mask")

@@ -13,11 +13,15 @@ from jaxarc_trace.render.marks import badge, num, path, rect, text, width
 from jaxarc_trace.render.theme import Theme, ink
 
 __all__ = [
+    "BADGE_ROW",
     "disc",
     "failure_badges",
+    "failure_lines",
     "failure_marks",
+    "failure_words",
     "heading",
     "operation_strip",
+    "row_tops",
     "thumbnail",
     "tiles",
 ]
@@ -58,42 +62,86 @@ def tiles(
     return "".join(parts)
 
 
-_BADGE_ROW = 26.0
+BADGE_ROW = 26.0
+"""How far rows of labels are apart."""
 
 
 def failure_badges(
-    failures: Sequence[Failure], x: float, y: float, room: float, theme: Theme, *, shift: int = 0
+    failures: Sequence[str], x: float, y: float, room: float, theme: Theme
 ) -> tuple[str, float]:
     """What went wrong as labels with words, in as many rows as it takes; and how high they are.
 
     Args:
-        failures: in the order in which they are shown.
+        failures: words about each, in the order in which they are shown.
         x: left edge.
         y: upper edge.
         room: width of a row.
         theme: the look.
-        shift: steps that were not kept, which are counted before the first kept one.
     """
     parts, left, top = [], x, y
     for failure in failures:
-        words = f"! {failure.mode}, {_steps(failure.steps, shift)}"
+        words = f"! {failure}"
         wide = width(words, 11, bold=True) + 16
         if left > x and left + wide > x + room:
-            left, top = x, top + _BADGE_ROW
+            left, top = x, top + BADGE_ROW
         parts.append(rect(left, top, wide, 20, theme.page, stroke=theme.negative, radius=4))
         parts.append(text(left + 8, top + 14, words, size=11, bold=True))
         left += wide + 8
-    return "".join(parts), top + _BADGE_ROW - y if failures else 0.0
+    return "".join(parts), top + BADGE_ROW - y if failures else 0.0
+
+
+def failure_words(failure: Failure, shift: int) -> str:
+    """`collapse, step 8`, `regression, steps 19 and 60` or `no-op run, 7 steps from 16 on`.
+
+    Args:
+        failure: what went wrong.
+        shift: steps that were not kept, which are counted before the first kept one.
+    """
+    return f"{failure.mode}, {_steps(failure.steps, shift)}"
 
 
 def _steps(steps: Sequence[int], shift: int) -> str:
-    """`step 8`, `steps 19 and 60` or `7 steps from 16 on`."""
     first, *more = steps
     if not more:
         return f"step {first + shift}"
     if len(more) == 1:
         return f"steps {first + shift} and {more[0] + shift}"
     return f"{len(steps)} steps from {first + shift} on"
+
+
+_LINE, _MOST_LINES = 14.0, 3
+
+
+def failure_lines(
+    episode: Episode, state: int, x: float, y: float, room: float, theme: Theme
+) -> str:
+    """The failure modes that a state is part of, below `y`: a triangle and a few words on a line.
+
+    Where the words are wider than `room` the mode's name alone is there.
+    """
+    modes, lines = facts.failing(episode, state), []
+    for mode, words in zip(modes, facts.failing_words(episode, state), strict=True):
+        lines.append(words if width(words, 10) <= room - 11 else mode.mode)
+    if len(lines) > _MOST_LINES:
+        lines[_MOST_LINES - 1 :] = [f"and {len(lines) - _MOST_LINES + 1} more"]
+    marks, parts = [], []
+    for index, words in enumerate(lines):
+        base = y + _LINE * (index + 1)
+        marks.append(f"M{num(x + 3.5)} {num(base - 7)}l3.5 6h-7z")
+        parts.append(text(x + 11, base, words, size=10, room=max(room - 11, 10)))
+    return path("".join(marks), fill=theme.negative) + "".join(parts) if lines else ""
+
+
+def row_tops(
+    episode: Episode, states: Sequence[int], columns: int, top: float, pitch: float
+) -> list[float]:
+    """Where rows of states begin, `pitch` and their `failure_lines` apart, and where they end."""
+    tops = [top]
+    for first in range(0, len(states), columns):
+        row = states[first : first + columns]
+        lines = min(max(len(facts.failing(episode, state)) for state in row), _MOST_LINES)
+        tops.append(tops[-1] + pitch + (_LINE * lines + 4 if lines else 0))
+    return tops
 
 
 def failure_marks(failures: Sequence[Failure], axes: Axes, y: float, theme: Theme) -> str:

@@ -2,9 +2,11 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from jaxarc_trace.analysis import failure_modes
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.errors import RenderError
 from jaxarc_trace.render import band, cards, chart, facts
@@ -28,9 +30,9 @@ _DASHES = ("", "7 4", "2 3", "10 3 2 3", "5 2", "12 5", "1.5 4", "8 3 2 3 2 3")
 def compare(episodes: Sequence[Episode], theme: str | Theme = "default") -> Picture:
     """Draws episodes against each other.
 
-    Two to eight are drawn one by one: score and return curves labelled at their ends, a table of
-    differences to the first, where two on one task part ways, and the last grids beside the
-    target. More than eight are drawn as a median with quantile bands.
+    Two to eight are drawn one by one: score and return curves labelled at their ends, the steps
+    that show a failure, a table of differences to the first, where two on one task part ways, and
+    the last grids beside the target. More than eight are drawn as a median with quantile bands.
 
     Args:
         episodes: two or more.
@@ -117,10 +119,11 @@ def _curves(
     series = [facts.returns(episode) for episode in episodes]
     axes_y, high = y, 120.0
     parts.append(_chart("Return so far", episodes, series, (axes_y, high), last, look))
-    foot = axes_y + 16 + high
     wide = _PAGE - 2 * _MARGIN - 48 - _LABELS
-    axes = Axes(_MARGIN + 48, foot + 6, wide, 0, 0, last, 0, 1)
-    parts.append(chart.x_axis(axes, look))
+    axes = Axes(_MARGIN + 48, axes_y + 16 + high, wide, 0, 0, last, 0, 1)
+    lanes, foot = _lanes(episodes, axes, look)
+    parts.append(lanes)
+    parts.append(chart.x_axis(replace(axes, y=foot + 6), look))
     parts.append(text(_MARGIN, foot + 22, "Step", bold=True))
     return "".join(parts), foot + 24
 
@@ -150,6 +153,28 @@ def _chart(
         curves.append(chart.marker(x, end_y, colour, look.page))
         ends.append((end_y, x, index, colour, number(values[-1])))
     return "".join([*parts, _end_labels(ends, axes, look), *curves])
+
+
+def _lanes(episodes: Sequence[Episode], axes: Axes, look: Theme) -> tuple[str, float]:
+    """Below the curves a line for each episode in which something failed, its steps marked."""
+    y = axes.y
+    if not any(map(failure_modes, episodes)):
+        return "", y
+    parts = [text(_MARGIN, y + 30, "Failures", bold=True)]
+    y += 30
+    for index, episode in enumerate(episodes):
+        modes = failure_modes(episode)
+        if not modes:
+            continue
+        y += 16
+        first, end = (axes.at(step + episode.dropped, 0)[0] for step in (0, len(episode)))
+        parts.append(line(first, y, end, y, look.rule))
+        moved = replace(axes, first=axes.first - episode.dropped, last=axes.last - episode.dropped)
+        parts.append(cards.failure_marks(modes, moved, y - 3, look))
+        right, colour = axes.x + axes.wide, look.series[index % len(look.series)]
+        parts.append(text(right + 26, y + 4, label(index), size=12, fill=colour, bold=True))
+        parts.append(text(right + 42, y + 4, plural(len(modes), "mode"), size=12))
+    return "".join(parts), y + 10
 
 
 def _end_labels(ends: list[tuple[float, float, int, str, str]], axes: Axes, look: Theme) -> str:
@@ -193,7 +218,7 @@ def _table(
     episodes: Sequence[Episode], arcs: Sequence[ArcFrames | None], y: float, look: Theme
 ) -> tuple[str, float]:
     """Numbers of each episode, and beneath them the difference to the first."""
-    rows = _rows(episodes, arcs)
+    rows, failed = _rows(episodes, arcs), _failure_words(episodes)
     parts = [
         text(x, y, head, size=11, fill=look.muted, anchor="end")
         for head, x in zip(_HEADS, _COLUMNS, strict=True)
@@ -215,6 +240,10 @@ def _table(
             y += 15
             for column, (value, x) in enumerate(zip(row, _COLUMNS, strict=True)):
                 parts.append(_delta(value - rows[0][column], column, x, y, look))
+        if failed:
+            y += 16
+            room = _PAGE - 2 * _MARGIN - 60
+            parts.append(text(_MARGIN + 60, y, failed[index], size=11, fill=look.muted, room=room))
     return "".join(parts), y + 14
 
 
@@ -235,6 +264,23 @@ def _delta(change: float, column: int, x: float, y: float, look: Theme) -> str:
     tone = look.muted if whole else look.positive if change > 0 else look.negative
     arrow = "▲" if change > 0 else "▼"
     return text(x, y, f"{arrow} {words}", size=11, fill=tone, anchor="end")
+
+
+def _failure_words(episodes: Sequence[Episode]) -> list[str]:
+    """The failure modes of each episode, those of the others beside the first; empty for none."""
+    first, *others = ([mode.mode for mode in failure_modes(episode)] for episode in episodes)
+    if not any([first, *others]):
+        return []
+    out = [f"Failure modes: {', '.join(first)}" if first else "No failure mode"]
+    for modes in others:
+        groups = {
+            "as in A": [mode for mode in modes if mode in first],
+            "not in A": [mode for mode in modes if mode not in first],
+            "only in A": [mode for mode in first if mode not in modes],
+        }
+        told = "; ".join(f"{name}: {', '.join(found)}" for name, found in groups.items() if found)
+        out.append(f"Failure modes {told}" if modes else f"No failure mode; {told}".rstrip("; "))
+    return out
 
 
 def _divergence_words(episodes: Sequence[Episode], arcs: Sequence[ArcFrames | None]) -> str:
@@ -295,11 +341,12 @@ def _to_go(arc: ArcFrames) -> str:
 
 
 def _describe(episodes: Sequence[Episode], arcs: Sequence[ArcFrames | None], note: str) -> str:
-    words = [f"{shared(episodes)}."]
+    words, failed = [f"{shared(episodes)}."], _failure_words(episodes)
     for index, (episode, row) in enumerate(zip(episodes, _rows(episodes, arcs), strict=True)):
         told = ", ".join(
             f"{head.lower()} {_cell(value, column)}"
             for column, (head, value) in enumerate(zip(_HEADS, row, strict=True))
         )
         words.append(f"{label(index)}: {episode.id}, {facts.outcome_words(episode)}, {told}.")
+        words += [f"{line}." for line in failed[index : index + 1]]
     return " ".join([*words, note]).strip()

@@ -1,7 +1,10 @@
-"""The words that pictures share: which episode this is, how it ended, which step."""
+"""The words that pictures share: which episode this is, how it ended, which step, what failed."""
+
+from bisect import bisect_left
 
 import numpy as np
 
+from jaxarc_trace.analysis import Failure, failure_modes
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.errors import RenderError
 from jaxarc_trace.render.text import plural, visible
@@ -9,6 +12,8 @@ from jaxarc_trace.render.theme import Theme
 
 __all__ = [
     "check_step",
+    "failing",
+    "failing_words",
     "first_value",
     "identity",
     "outcome_colour",
@@ -25,6 +30,15 @@ _OUTCOMES = {
     "running": "Still running",
     "terminated": "Terminated",
     "truncated": "Out of steps",
+}
+
+
+# Modes whose steps are no run but a place to look from and one to look at.
+_ENDS = {
+    "regression": ("best", "end"),
+    "stagnation": ("best", "end"),
+    "out of budget": ("best", "end"),
+    "unsubmitted solution": ("first", "last"),
 }
 
 
@@ -45,6 +59,30 @@ def position(episode: Episode, t: int) -> str:
     """`Step 13 of 47`, counted from 1 and with the steps that were not kept."""
     more = " so far" if not episode.complete else ""
     return f"Step {t + episode.dropped + 1} of {episode.length}{more}"
+
+
+def failing(episode: Episode, state: int) -> tuple[Failure, ...]:
+    """The failure modes that a state, 0..T, is part of: what transition `state - 1` led to."""
+    return tuple(mode for mode in failure_modes(episode) if _place(mode, state) is not None)
+
+
+def failing_words(episode: Episode, state: int) -> tuple[str, ...]:
+    """What `failing` finds, in words: `oscillation 3 of 6`, `collapse`, `regression: end`."""
+    return tuple(_part(mode, state) for mode in failing(episode, state))
+
+
+def _place(mode: Failure, state: int) -> int | None:
+    """Where among the steps of a failure mode, which are in order, a state is."""
+    place = bisect_left(mode.steps, state)
+    return place if place < len(mode.steps) and mode.steps[place] == state else None
+
+
+def _part(mode: Failure, state: int) -> str:
+    place, count = _place(mode, state), len(mode.steps)
+    if place is None or count == 1:
+        return mode.mode
+    ends = _ENDS.get(mode.mode)
+    return f"{mode.mode} {place + 1} of {count}" if ends is None else f"{mode.mode}: {ends[place]}"
 
 
 def task_id(episode: Episode) -> str | None:

@@ -53,6 +53,7 @@ def filmstrip(
     columns = max(min(columns, len(chosen)), 3)
     side = look.cell_size * max(max(s) for s in arc.shapes) if look.cell_size else _SIDE
     high = max(_height(arc, state, side) for state in chosen)
+    tops = cards.row_tops(episode, chosen, columns, 88, high + 46)
     parts = [
         cards.heading(
             f"{facts.outcome_words(episode)} · {len(episode)} steps",
@@ -65,11 +66,12 @@ def filmstrip(
     for index, state in enumerate(chosen):
         row, column = divmod(index, columns)
         x = _MARGIN + column * (side + _GAP)
-        parts.append(_frame(arc, state, x, 88 + row * (high + 46), side, look))
-    rows = -(-len(chosen) // columns)
+        parts.append(_frame(arc, state, x, tops[row], side, look))
+        below, room = tops[row] + 12 + high, side + _GAP - 4
+        parts.append(cards.failure_lines(episode, state, x, below, room, look))
     return Picture(
         width=2 * _MARGIN + columns * (side + _GAP) - _GAP,
-        height=70 + rows * (high + 46) + _MARGIN - 18,
+        height=tops[-1] + _MARGIN - 36,
         title=f"Filmstrip of {episode.id}",
         description=f"{facts.identity(episode)}. {_told(arc, chosen)}",
         body="".join(parts),
@@ -113,7 +115,9 @@ def _frame(arc: ArcFrames, state: int, x: float, y: float, side: float, look: Th
 
 
 def _told(arc: ArcFrames, chosen: Sequence[int]) -> str:
-    return ", ".join(
-        f"{state + arc.episode.dropped} {arc.name(state - 1) if state else 'start'}"
-        for state in chosen
-    )
+    told = []
+    for state in chosen:
+        words = f"{state + arc.episode.dropped} {arc.name(state - 1) if state else 'start'}"
+        failed = ", ".join(facts.failing_words(arc.episode, state))
+        told.append(f"{words} ({failed})" if failed else words)
+    return ", ".join(told)

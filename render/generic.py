@@ -60,12 +60,17 @@ def step(episode: Episode, t: int, look: Theme) -> Picture:
     """Draws transition `t` of any environment: its state before and after, action and reward."""
     across = 2 * _SIDE + 40
     page = across + 2 * _MARGIN
+    failed = facts.failing_words(episode, t + 1)
+    badges, taken = cards.failure_badges(failed, _MARGIN, 68, across, look)
+    # There is room for one row of them.
+    top = 110 + max(taken - cards.BADGE_ROW, 0)
     parts = [
         cards.heading(facts.position(episode, t), facts.identity(episode), _MARGIN, page, look),
-        text(_MARGIN, 92, "Before", bold=True),
-        text(_MARGIN + _SIDE + 40, 92, "After", bold=True),
-        group(_MARGIN, 104, state(episode, t, _SIDE, look)),
-        group(_MARGIN + _SIDE + 40, 104, state(episode, t + 1, _SIDE, look)),
+        badges,
+        text(_MARGIN, top, "Before", bold=True),
+        text(_MARGIN + _SIDE + 40, top, "After", bold=True),
+        group(_MARGIN, top + 12, state(episode, t, _SIDE, look)),
+        group(_MARGIN + _SIDE + 40, top + 12, state(episode, t + 1, _SIDE, look)),
     ]
     earned = facts.returns(episode)
     entries = [
@@ -73,14 +78,15 @@ def step(episode: Episode, t: int, look: Theme) -> Picture:
         ("Reward", number(episode.rewards[t], signed=True), ""),
         ("Return so far", number(earned[t + 1]), ""),
     ]
-    parts.append(rect(_MARGIN, 352, across, 1, look.rule))
-    parts.append(cards.tiles(_MARGIN, 378, across, entries, look))
-    spark = chart.spark(_MARGIN, 424, across, 40, earned, t + 1, look)
+    parts.append(rect(_MARGIN, top + 260, across, 1, look.rule))
+    parts.append(cards.tiles(_MARGIN, top + 286, across, entries, look))
+    spark = chart.spark(_MARGIN, top + 332, across, 40, earned, t + 1, look)
     parts += [path(spark.lines, stroke=look.rule), spark.curve, spark.mark]
     told = ", ".join(f"{label.lower()} {value}" for label, value, _ in entries)
+    told = ". ".join([told, *failed])
     return Picture(
         width=page,
-        height=488,
+        height=top + 396,
         title=f"{facts.position(episode, t)} · {facts.identity(episode)}",
         description=f"{told}. Fields: {', '.join(fields(episode)) or 'none'}.",
         body="".join(parts),
@@ -93,19 +99,21 @@ def filmstrip(episode: Episode, states: Sequence[int], columns: int, look: Theme
     side, gap = 112.0, 16.0
     columns = max(min(columns, len(states)), 3)
     page = 2 * _MARGIN + columns * (side + gap) - gap
+    tops = cards.row_tops(episode, states, columns, 88, side + 46)
     parts = [
         cards.heading(facts.outcome_words(episode), facts.identity(episode), _MARGIN, page, look)
     ]
     for index, at in enumerate(states):
         row, column = divmod(index, columns)
-        x, y = _MARGIN + column * (side + gap), 88 + row * (side + 46)
+        x, y = _MARGIN + column * (side + gap), tops[row]
         words = f"{at + episode.dropped} {f'· {action_words(episode, at - 1)}' if at else 'start'}"
         parts.append(text(x, y + 2, words, size=11, room=side))
         parts.append(group(x, y + 12, state(episode, at, side, look)))
-    rows = -(-len(states) // columns)
+        below, room = y + 12 + side, side + gap - 4
+        parts.append(cards.failure_lines(episode, at, x, below, room, look))
     return Picture(
         width=page,
-        height=70 + rows * (side + 46) + 6,
+        height=tops[-1] - 12,
         title=f"Filmstrip of {episode.id}",
         description=f"{facts.identity(episode)}. {len(states)} states.",
         body="".join(parts),

@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from jaxarc_trace.analysis import failure_modes
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.errors import RenderError, require
 from jaxarc_trace.render import facts
 from jaxarc_trace.render.chart import value_range
 from jaxarc_trace.render.frames import ArcFrames, frames
 from jaxarc_trace.render.grid import true_runs
-from jaxarc_trace.render.marks import fit
+from jaxarc_trace.render.marks import fit, width
 from jaxarc_trace.render.pixels import enlarge, font, png, png_bytes
-from jaxarc_trace.render.text import bare, number
+from jaxarc_trace.render.text import bare, listed, number
 from jaxarc_trace.render.theme import Theme, rgb
 from jaxarc_trace.render.theme import theme as find_theme
 
@@ -28,6 +29,7 @@ _MARGIN = 16
 _GAP = 20
 _TOP = 66
 _FOOT = 58
+_FAILURES = 17
 _PANEL = 184
 # How much of a pixel a letter covers, in 8 steps: nobody sees the difference, and all frames of
 # an episode together have fewer than 256 colours, so that a GIF holds them exactly.
@@ -82,7 +84,8 @@ def _frame(arc: ArcFrames, t: int, look: Theme) -> np.ndarray:
     names = ["Before", "After"] + ["Target"] * (arc.target is not None)
     side = columns * cell + 1
     wide = max(2 * _MARGIN + len(names) * side + (len(names) - 1) * _GAP, 380)
-    high = _TOP + rows * cell + 1 + _FOOT
+    # One size for all steps, whichever of them show what failed.
+    high = _TOP + rows * cell + 1 + _FOOT + _FAILURES * bool(failure_modes(arc.episode))
     page = bytearray(bytes(rgb(look.page)) * (high * wide))
     canvas = np.frombuffer(page, np.uint8).reshape(high, wide, 3)
     lefts = [_MARGIN + index * (side + _GAP) for index in range(len(names))]
@@ -209,8 +212,8 @@ def _words(
 ) -> np.ndarray:
     image = require("PIL.Image", "png", "Drawing text into pixels").fromarray(canvas)
     pen = require("PIL.ImageDraw", "png", "Drawing text into pixels").Draw(image)
-    width, height = image.size
-    room = width - 2 * _MARGIN
+    across, height = image.size
+    room = across - 2 * _MARGIN
     title = f"{facts.position(arc.episode, t)} · {arc.name(t)}"
     flags = "submit" if arc.is_submit[t] else "no-op" if arc.is_noop[t] else ""
     title = fit(f"{title}{f' · {flags}' if flags else ''}", 15, room, bold=True)
@@ -222,9 +225,22 @@ def _words(
     words = f"reward {number(arc.episode.rewards[t], signed=True)}"
     if arc.score is not None:
         words += f"   similarity {number(arc.score[t + 1])}"
-    _write(image, _MARGIN, height - 52, words, 12, look.text)
-    _progress(pen, width, height, arc, t, look)
+    foot = height - 52 - _FAILURES * bool(failure_modes(arc.episode))
+    _write(image, _MARGIN, foot, words, 12, look.text)
+    _failures(image, pen, arc, t, look)
+    _progress(pen, across, height, arc, t, look)
     return np.asarray(image)
+
+
+def _failures(image: Any, pen: Any, arc: ArcFrames, t: int, look: Theme) -> None:
+    """The failure modes that the step is part of, behind a triangle."""
+    failed = facts.failing_words(arc.episode, t + 1)
+    if not failed:
+        return
+    y, room = image.size[1] - 52, image.size[0] - 2 * _MARGIN - 14
+    words = listed(failed, lambda line: width(line, 12) <= room)
+    pen.polygon([(_MARGIN + 4, y + 3), (_MARGIN + 8, y + 11), (_MARGIN, y + 11)], look.negative)
+    _write(image, _MARGIN + 14, y, fit(words, 12, room), 12, look.text)
 
 
 def _write(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxarc_trace.episode import Episode
-from jaxarc_trace.render import facts, generic, grid, icons
+from jaxarc_trace.render import cards, facts, generic, grid, icons
 from jaxarc_trace.render.chart import Spark, spark, value_range
 from jaxarc_trace.render.drawing import Picture
 from jaxarc_trace.render.frames import ArcFrames, frames
@@ -22,7 +22,9 @@ __all__ = ["step"]
 _MARGIN = 24
 _GAP = 40
 _NARROWEST = 184
-_TOP = 92
+# Above it there is room for one row of failure modes, so that grids of most steps stand alike.
+_TOP = 106
+_FAILURES = 64
 _LARGEST_CELL = 36
 _NEAREST_FIRST = (1, 0, 2)
 
@@ -51,35 +53,38 @@ def step(episode: Episode, t: int, theme: str | Theme = "default") -> Picture:
     across = max(sum(apart[:-1]) + columns[-1], 600)
     high = max(max(panel.reach[0] for panel in panels) * cell, cell)
     page = across + 2 * _MARGIN
-    below = _TOP + 14 + high + 44
-    lefts = [float(_MARGIN) + sum(apart[:i]) for i in range(len(columns))]
+    failed, more = _failures(arc, t, page, look)
+    top = _TOP + 14 + more
+    below = top + high + 44
+    places = [(float(_MARGIN) + sum(apart[:i]), top) for i in range(len(columns))]
     key, words = _key(page - _MARGIN, below + 103, look)
     badges = _heading(arc, t, page, words, look)
     rule, spark = _metrics(arc, t, below + 18, across, words, look)
     body = [
         badges,
+        failed,
         '<g fill="none">',
         grid.grids(
             # What came of the step is nearest to both others: they are drawn on top of it.
-            [(panels[i].values, lefts[i], _TOP + 14) for i in _NEAREST_FIRST if i < len(panels)],
+            [(panels[i].values, *places[i]) for i in _NEAREST_FIRST if i < len(panels)],
             cell,
             look,
             grouped=True,
         ),
         path(key.boxes + rule + spark.lines, fill=look.padding, stroke=look.rule),
-        _marks(panels, lefts, cell, key, look),
+        _marks(panels, places, cell, key, look),
         rounded(
-            _differing(panels, lefts, cell, key),
+            _differing(panels, places, cell, key),
             icons.icon(arc.kind(t), arc.name(t), _MARGIN, 18, 30, look),
-            _arrow(lefts[1] - (apart[0] - columns[0]) / 2, _TOP + 14 + min(high, 232) / 2, look),
+            _arrow(places[1][0] - (apart[0] - columns[0]) / 2, top + min(high, 232) / 2, look),
             spark.curve,
         ),
         spark.mark,
         grid.legend(_MARGIN, below + 100, look),
         "</g>",
     ]
-    for panel, x, column in zip(panels, lefts, columns, strict=True):
-        _name(panel, x, high, column, words, look)
+    for panel, place, column in zip(panels, places, columns, strict=True):
+        _name(panel, place, high, column, words, look)
     body.append(lettering(words))
     return Picture(
         width=page,
@@ -170,6 +175,13 @@ def _heading(arc: ArcFrames, t: int, page: float, words: list[Line], look: Theme
     return "".join(parts)
 
 
+def _failures(arc: ArcFrames, t: int, page: float, look: Theme) -> tuple[str, float]:
+    """The failure modes that the step is part of, and how far rows beyond one move the rest."""
+    failed = facts.failing_words(arc.episode, t + 1)
+    drawn, high = cards.failure_badges(failed, _MARGIN, _FAILURES, page - 2 * _MARGIN, look)
+    return drawn, max(high - cards.BADGE_ROW, 0)
+
+
 def _badges(arc: ArcFrames, t: int, look: Theme) -> list[tuple[str, str]]:
     """Labels of the step, the rightmost first."""
     out = []
@@ -186,22 +198,30 @@ def _badges(arc: ArcFrames, t: int, look: Theme) -> list[tuple[str, str]]:
 
 
 def _name(
-    panel: Panel, x: float, high: float, column: float, words: list[Line], look: Theme
+    panel: Panel,
+    place: tuple[float, float],
+    high: float,
+    column: float,
+    words: list[Line],
+    look: Theme,
 ) -> None:
-    """What stands above and below a grid."""
+    """What stands above and below a grid whose upper left corner is at `place`."""
+    x, top = place
     size = facts.size_words(panel.values.shape)
-    words.append(Line(x, _TOP, panel.name, bold=True))
-    words.append(Line(round(x + width(panel.name, 13, bold=True) + 8), _TOP, size, 12, look.muted))
+    words.append(Line(x, top - 14, panel.name, bold=True))
+    beside = round(x + width(panel.name, 13, bold=True) + 8)
+    words.append(Line(beside, top - 14, size, 12, look.muted))
     note = fit(panel.note, 12, column)
-    words.append(Line(x, _TOP + 34 + high, note, 12, look.muted))
+    words.append(Line(x, top + 20 + high, note, 12, look.muted))
 
 
-def _marks(panels: list[Panel], lefts: list[float], cell: float, key: "Key", look: Theme) -> str:
+def _marks(
+    panels: list[Panel], places: list[tuple[float, float]], cell: float, key: "Key", look: Theme
+) -> str:
     """What was selected, changed and is still wrong; the key's samples are part of the marks."""
-    parts, top = [], _TOP + 14
-    nothing = np.zeros((1, 1), bool)
-    by_role: dict[str, tuple[np.ndarray, float]] = {}
-    for panel, x in zip(panels, lefts, strict=True):
+    parts, nothing = [], np.zeros((1, 1), bool)
+    by_role: dict[str, tuple[np.ndarray, float, float]] = {}
+    for panel, (x, top) in zip(panels, places, strict=True):
         if panel.former is not None:
             down, along, high, wide = panel.former
             parts.append(
@@ -210,19 +230,21 @@ def _marks(panels: list[Panel], lefts: list[float], cell: float, key: "Key", loo
         for role in ("selected", "changed"):
             mask = getattr(panel, role)
             if mask is not None:
-                by_role[role] = mask, x
-    mask, x = by_role.get("selected", (nothing, 0.0))
+                by_role[role] = mask, x, top
+    mask, x, top = by_role.get("selected", (nothing, 0.0, 0.0))
     parts.append(grid.selected(mask, x, top, cell, look, grouped=True, more=key.selected))
-    mask, x = by_role.get("changed", (nothing, 0.0))
+    mask, x, top = by_role.get("changed", (nothing, 0.0, 0.0))
     parts.append(grid.changed(mask, x, top, cell, look, grouped=True, more=key.changed))
     return "".join(parts)
 
 
-def _differing(panels: list[Panel], lefts: list[float], cell: float, key: "Key") -> str:
+def _differing(
+    panels: list[Panel], places: list[tuple[float, float]], cell: float, key: "Key"
+) -> str:
     mask = panels[-1].differs
     if mask is None:
         mask = np.zeros((1, 1), bool)
-    return grid.differing(mask, lefts[-1], _TOP + 14, cell, more=key.differs)
+    return grid.differing(mask, *places[-1], cell, more=key.differs)
 
 
 def _arrow(x: float, y: float, look: Theme) -> str:
@@ -332,4 +354,5 @@ def _describe(arc: ArcFrames, t: int, panels: list[Panel]) -> str:
             f"({number(float(arc.score[t + 1]) - float(arc.score[t]), signed=True)})."
         )
     words += [f"{words_}." for words_, _ in _badges(arc, t, find_theme("default"))]
+    words += [f"{failed}." for failed in facts.failing_words(arc.episode, t + 1)]
     return " ".join(words)

@@ -35,7 +35,11 @@ def summary(episode: Episode, theme: str | Theme = "default") -> Picture:
     arc = frames(episode)
     moments, failures = key_moments(episode), failure_modes(episode)
     badges, taken = cards.failure_badges(
-        failures, _MARGIN, 148, _PAGE - 2 * _MARGIN, look, shift=episode.dropped
+        [cards.failure_words(failure, episode.dropped) for failure in failures],
+        _MARGIN,
+        148,
+        _PAGE - 2 * _MARGIN,
+        look,
     )
     parts = [
         cards.heading(

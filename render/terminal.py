@@ -19,7 +19,7 @@ from jaxarc_trace.render import facts
 from jaxarc_trace.render.blocks import RESET, half_blocks, plain_cells, wide_cells
 from jaxarc_trace.render.chart import value_range
 from jaxarc_trace.render.frames import ArcFrames, frames
-from jaxarc_trace.render.text import bare, cut, number, plural, visible
+from jaxarc_trace.render.text import bare, cut, listed, number, plural, visible
 from jaxarc_trace.render.theme import Theme, rgb
 from jaxarc_trace.render.theme import theme as find_theme
 
@@ -125,7 +125,19 @@ def _heading(episode: Episode, arc: ArcFrames | None, t: int, pen: Pen) -> list[
         title += f" · {visible(arc.name(t), 60)}"
     labels = "".join(f" {pen.badge(words, colour)}" for words, colour in badges)
     first = pen.bold(_fit(title, max(pen.room - taken, 12))) + labels
-    return [first, pen.faint(_fit(facts.identity(episode), pen.room)), ""]
+    # In place of an empty line, so that grids stand still from step to step.
+    failed = _failures(episode, t, pen)
+    return [first, pen.faint(_fit(facts.identity(episode), pen.room)), failed]
+
+
+def _failures(episode: Episode, t: int, pen: Pen) -> str:
+    """The failure modes that the step is part of."""
+    words = listed(facts.failing_words(episode, t + 1), lambda line: len(line) + 2 <= pen.room)
+    if not words:
+        return ""
+    red = ";".join(map(str, rgb(find_theme("default").negative)))
+    mark = f"\x1b[1;38;2;{red}m!{RESET}" if pen.color else "!"
+    return f"{mark} {_fit(words, pen.room - 2)}"
 
 
 def _badges(episode: Episode, arc: ArcFrames | None, t: int) -> list[tuple[str, str]]:

@@ -8,9 +8,10 @@ import hashlib
 import math
 import re
 import unicodedata
+from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["bare", "cut", "escape", "number", "plural", "slug", "visible"]
+__all__ = ["bare", "cut", "escape", "listed", "number", "plural", "slug", "visible"]
 
 _XML = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;", "`": "&#96;"}
@@ -134,6 +135,17 @@ def number(value: Any, digits: int = 3, *, signed: bool = False) -> str:
 def plural(count: int, noun: str) -> str:
     """`1 step`, `2 steps`."""
     return f"{number(int(count))} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(words: Sequence[str], fits: Callable[[str], bool]) -> str:
+    """`no-op run, collapse`, or as many as fit, but one at least: `no-op run and 2 more`."""
+    out = ""
+    for shown in range(len(words), 0, -1):
+        more = len(words) - shown
+        out = ", ".join(words[:shown]) + (f" and {more} more" if more else "")
+        if fits(out):
+            break
+    return out
 
 
 def slug(text: Any, limit: int = 80) -> str:

@@ -31,7 +31,7 @@ __all__ = ["Drawn", "Handle", "Job", "Want", "clear_parts", "draw", "folder_key"
 
 LEDGER = "pictures.json"
 # A change of how pictures look makes those of before stale.
-_LOOKS = 2
+_LOOKS = 3
 _stop: Any = None
 
 

@@ -123,6 +123,7 @@ def pictures() -> dict[str, Picture]:
     out["resize"] = render.step(stored("crop"), 0)
     out["submit"] = render.step(solved, -1)
     out["no-op"] = render.step(solved, 9)
+    out["failure"] = render.step(stored("operations"), -1)
     out["digits"] = render.step(stored("crop"), 3, theme("colorblind", digits=True))
     out["other"] = render.step(other_environment(), 11)
     episode = stored("operations")
@@ -154,6 +155,7 @@ has a corner. Cells are never tinted.
 | A resize | ![A resize](pictures/resize.svg) |
 | Submit | ![Submit](pictures/submit.svg) |
 | A no-op | ![A no-op](pictures/no-op.svg) |
+| Part of failure modes | ![What failed](pictures/failure.svg) |
 | Digits in the cells | ![Digits](pictures/digits.svg) |
 
 ## Themes

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxarc_trace import render
+from jaxarc_trace.analysis import failure_modes
 from jaxarc_trace.errors import RenderError
 from jaxarc_trace.render.band import quantiles
 from jaxarc_trace.render.compare import first_divergence
@@ -24,8 +25,9 @@ def test_curves_have_letters_and_dashes_of_their_own() -> None:
     assert len(set(dashes)) == len(NAMES)
     assert len({dash for _, dash in dashes}) == len(NAMES)
     shown = words(svg)
-    for letter in "ABCDEFG":
-        assert shown.count(letter) == 3  # two charts and the table
+    for letter, name in zip("ABCDEFG", NAMES, strict=True):
+        # Two charts, the table, and the steps that show a failure.
+        assert shown.count(letter) == 3 + bool(failure_modes(stored(name)))
 
 
 def test_the_table_has_differences_to_the_first() -> None:
