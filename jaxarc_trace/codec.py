@@ -12,6 +12,7 @@ Three encodings (`n` is the number of values of a field, in C order):
 Nothing is ever clipped in silence: `unfit` says, in jit, where a value cannot be held.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxarc_trace.errors import SchemaError
+from jaxarc_trace.folding import folded
 
 __all__ = [
     "Encoding",
@@ -153,18 +155,19 @@ def pack_words(encoding: Encoding, value: jax.Array, lead: int) -> jax.Array:
 
 def unfit(encoding: Encoding, value: jax.Array, lead: int) -> jax.Array:
     """bool `[*lead axes]`: whether some value of the field cannot be held by its encoding."""
-    axes = tuple(range(lead, value.ndim))
+    flat = (*value.shape[:lead], math.prod(value.shape[lead:]))
     if encoding.kind == "box":
         box = _box(value).astype(jnp.int32)
         area = (box[..., 2] - box[..., 0]) * (box[..., 3] - box[..., 1])
-        return value.sum(axis=axes, dtype=jnp.int32) != area
+        count = functools.partial(jnp.sum, dtype=jnp.int32)
+        return folded(count, value.astype(jnp.uint8).reshape(flat)) != area
     lowest, highest = integer_range(value.dtype.name)
     outside = jnp.zeros(value.shape, jnp.bool_)
     if encoding.low > lowest:
         outside |= value < jnp.asarray(encoding.low, value.dtype)
     if encoding.high < highest:
         outside |= value > jnp.asarray(encoding.high, value.dtype)
-    return outside.any(axis=axes)
+    return folded(jnp.any, outside.reshape(flat))
 
 
 def unpack(encoding: Encoding, dtype: str, shape: tuple[int, ...], raw: np.ndarray) -> np.ndarray:

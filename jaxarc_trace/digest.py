@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, UInt32
 
+from jaxarc_trace.folding import folded
+
 __all__ = ["avalanche", "digest"]
 
 
@@ -39,7 +41,7 @@ def digest(tree: Any, lead: int = 0) -> UInt32[Array, "..."]:
         size = math.prod(array.shape[lead:])
         words = array.reshape(*array.shape[:lead], size)
         weights = jnp.asarray(_weights(index, size)).reshape((1,) * lead + (size,))
-        part = (words * weights).sum(axis=-1, dtype=jnp.uint32)
+        part = folded(functools.partial(jnp.sum, dtype=jnp.uint32), words * weights)
         total = part if total is None else total + part
     if total is None:
         first = jax.tree.leaves(tree)

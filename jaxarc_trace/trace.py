@@ -232,12 +232,19 @@ def end(trace: Trace, probe: Probe, state: Any) -> Trace:
     zeros = Stats.zeros(done.shape, trace.plan.metrics)
     running = jax.tree.map(lambda new, old: jnp.where(done, new, old), zeros, trace.running)
     seen = trace.seen.at[0].add(done.sum(dtype=jnp.uint32))
+    number = trace.number + done.astype(jnp.uint32)
+    if trace.plan.spec.policies:
+        # Nothing is added, for no slot has more claims than there are policies; but XLA does not
+        # know, and so `begin`, which writes by these numbers, waits until the shelf has read the
+        # constants. Unordered, XLA would copy all of them at every step.
+        claims = shelf.member[0].sum(dtype=jnp.int32)
+        number += (claims > len(trace.plan.spec.policies)).astype(jnp.uint32)
     return replace(
         trace,
         recent=recent,
         shelf=shelf,
         running=running,
-        number=trace.number + done.astype(jnp.uint32),
+        number=number,
         fresh=trace.fresh | done,
         seen=seen,
         eligible=eligible,

