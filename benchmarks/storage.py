@@ -84,7 +84,7 @@ def ours(
     header, _ = clocked(lambda: jt.load(path))
     one, _ = clocked(lambda: jt.load(path)[index])
     episodes = jt.load(path)
-    everything, _ = clocked(lambda: [episodes.sources[0].packed(i) for i in range(len(episodes))])
+    everything, _ = clocked(lambda: [parts for _, _, parts in episodes.stream()])
     return {
         "save": saved,
         "open": header,

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from jaxarc_trace.episode import Episode
-from jaxarc_trace.errors import SpecError, require
+from jaxarc_trace.errors import CorruptEpisodeError, SpecError, require
 from jaxarc_trace.query import first_of_repeats, joined, query_columns
-from jaxarc_trace.recording import Recording, decode
+from jaxarc_trace.recording import EpisodeBytes, Recording, decode
 from jaxarc_trace.source import InMemory, Source
 
 if TYPE_CHECKING:
@@ -86,18 +86,38 @@ class Episodes(Sequence[Episode]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"expected an episode of {len(self)}, found index {index}")
         source, row = self.locate(index)
+        return self._decoded(source, row, source.packed(row))
+
+    def __iter__(self) -> Iterator[Episode]:
+        for source, row, parts in self.stream():
+            if isinstance(parts, CorruptEpisodeError):
+                raise parts
+            yield self._decoded(source, row, parts)
+
+    def stream(self) -> Iterator[tuple[Source, int, EpisodeBytes | CorruptEpisodeError]]:
+        """All of them in order, packed, read a little ahead of whoever takes them.
+
+        Returns:
+            Of each its source, its row there, and its bytes or why they cannot be had.
+        """
+        which = np.searchsorted(self._starts, self.positions, side="right") - 1
+        rows = self.positions - self._starts[which]
+        for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(which)) + 1):
+            if len(run):
+                source, wanted = self.sources[which[run[0]]], rows[run].tolist()
+                for row, parts in zip(wanted, source.stream(wanted), strict=True):
+                    yield source, row, parts
+
+    def _decoded(self, source: Source, row: int, parts: EpisodeBytes) -> Episode:
         episode = decode(
             source.schema,
-            source.packed(row),
+            parts,
             {name: column[row] for name, column in source.columns.items()},
             policies=source.policies,
             environment=source.environment,
             metadata=source.metadata,
         )
         return episode if self.shown is None else self.shown(episode)
-
-    def __iter__(self) -> Iterator[Episode]:
-        return (self[index] for index in range(len(self)))
 
     def locate(self, index: int) -> tuple[Source, int]:
         """The source of an episode and its row there."""

@@ -38,14 +38,11 @@ class Packed:
 def selected(episodes: Episodes, skipped: list[str], *, skip_damaged: bool) -> Iterator[Packed]:
     """The episodes in order; with `skip_damaged`, why one is left out goes into `skipped`."""
     sources = {id(source): index for index, source in enumerate(episodes.sources)}
-    for index in range(len(episodes)):
-        source, row = episodes.locate(index)
-        try:
-            parts = source.packed(row)
-        except CorruptEpisodeError as error:
+    for source, row, parts in episodes.stream():
+        if isinstance(parts, CorruptEpisodeError):
             if not skip_damaged:
-                raise
-            skipped.append(str(error))
+                raise parts
+            skipped.append(str(parts))
             continue
         values = {name: column[row] for name, column in source.columns.items()}
         yield Packed(sources[id(source)], values, parts)

@@ -106,7 +106,7 @@ def leased(run: Path, everything: Iterable[str]) -> set[str]:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
             continue
-        with open(file, encoding="utf-8") as lease:
+        with os.fdopen(file, encoding="utf-8") as lease:
             if _try_lock(file, fcntl.LOCK_EX):
                 path.unlink(missing_ok=True)
             else:

@@ -16,7 +16,7 @@ from jaxarc_trace.episode import Episode
 from jaxarc_trace.errors import SchemaError
 from jaxarc_trace.schema import RecordSchema
 
-__all__ = ["COLUMNS", "Recording", "decode"]
+__all__ = ["COLUMNS", "EpisodeBytes", "Recording", "decode"]
 
 COLUMNS: Mapping[str, str] = {
     "lane": "int32",
@@ -37,6 +37,14 @@ COLUMNS: Mapping[str, str] = {
 is 1, 0, or -1 where the environment defines none. `end_step` is the step of the trace at which
 the last transition was recorded. Bit `i` of `kept_by` stands for the i-th name of `policies`.
 """
+
+
+EpisodeBytes = tuple[
+    UInt8[np.ndarray, "T record_bytes"],
+    UInt8[np.ndarray, " constant_bytes"],
+    UInt8[np.ndarray, " state_bytes"],
+]
+"""Records, constants and final state of one episode."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +110,7 @@ class Recording:
         """int64 `[N + 1]`: episode `i` is `records[offsets[i] : offsets[i + 1]]`."""
         return np.concatenate([[0], np.cumsum(self.columns["kept"], dtype=np.int64)])
 
-    def read(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def read(self, index: int) -> EpisodeBytes:
         """The packed bytes of one episode.
 
         Returns:
@@ -114,7 +122,7 @@ class Recording:
 
 def decode(
     schema: RecordSchema,
-    packed: tuple[np.ndarray, np.ndarray, np.ndarray],
+    packed: EpisodeBytes,
     row: Mapping[str, Any],
     *,
     policies: Sequence[str] = (),

@@ -1,11 +1,13 @@
 """Where episodes come from: an open store, or a recording in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Shaped
 
-from jaxarc_trace.recording import Recording
+from jaxarc_trace.errors import CorruptEpisodeError
+from jaxarc_trace.recording import EpisodeBytes, Recording
 from jaxarc_trace.schema import RecordSchema
 from jaxarc_trace.store_pack import episode_columns, step_columns
 
@@ -27,7 +29,7 @@ class Source(Protocol):
         ...
 
     @property
-    def columns(self) -> Mapping[str, np.ndarray]:
+    def columns(self) -> Mapping[str, Shaped[np.ndarray, " N"]]:
         """`[N]` arrays: those of `store_pack.episode_columns`."""
         ...
 
@@ -60,11 +62,15 @@ class Source(Protocol):
         """Number of episodes."""
         ...
 
-    def packed(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def packed(self, row: int) -> EpisodeBytes:
         """Records uint8 `[T, record_bytes]`, constants and final state of one episode."""
         ...
 
-    def steps(self, name: str) -> np.ndarray | None:
+    def stream(self, rows: Sequence[int]) -> Iterator[EpisodeBytes | CorruptEpisodeError]:
+        """`packed` of each of these rows in turn, or the error that it raises."""
+        ...
+
+    def steps(self, name: str) -> Shaped[np.ndarray, " S"] | None:
         """A value of every transition `[S]`, the episodes one after the other, or None."""
         ...
 
@@ -75,7 +81,7 @@ class InMemory:
     def __init__(self, recording: Recording, metadata: Mapping[str, Any]) -> None:
         self.recording = recording
         self.metadata = metadata
-        self.columns: Mapping[str, np.ndarray] = episode_columns(recording)
+        self.columns: Mapping[str, Shaped[np.ndarray, " N"]] = episode_columns(recording)
         self.name: str = "memory"
         self.key: tuple[str, int] = ("", 0)
         self.schema: RecordSchema = recording.schema
@@ -86,10 +92,14 @@ class InMemory:
     def __len__(self) -> int:
         return len(self.recording)
 
-    def packed(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def packed(self, row: int) -> EpisodeBytes:
         """The packed bytes of one episode."""
         return self.recording.read(row)
 
-    def steps(self, name: str) -> np.ndarray | None:
+    def stream(self, rows: Sequence[int]) -> Iterator[EpisodeBytes | CorruptEpisodeError]:
+        """The packed bytes of these episodes in turn."""
+        return map(self.packed, rows)
+
+    def steps(self, name: str) -> Shaped[np.ndarray, " S"] | None:
         """A value of every transition `[S]`, or None."""
         return step_columns(self.recording).get(name)

@@ -54,12 +54,10 @@ def verify_store(path: Path) -> Verification:
     files = store.damaged_files()
     problems: list[str] = [f"{path}/{name}: is not what was written" for name in files]
     damaged: list[int] = []
-    for row in range(len(store)):
-        try:
-            store.packed(row)
-        except CorruptEpisodeError as error:
+    for row, parts in enumerate(store.stream(range(len(store)))):
+        if isinstance(parts, CorruptEpisodeError):
             damaged.append(row)
-            problems.append(str(error))
+            problems.append(str(parts))
     for name in store.header.leaves:
         try:
             store.steps(name.removeprefix("steps."))

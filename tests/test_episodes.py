@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+import threading
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
@@ -244,6 +245,28 @@ def test_nothing_at_all_is_an_empty_sequence():
     assert repr(nothing) == "<Episodes: 0 episodes, 0 steps, from >"
     assert len(nothing.best(3)) == len(nothing.failed()) == len(nothing.sample(2)) == 0
     assert nothing.table.height == 0
+
+
+@pytest.mark.parametrize("room", [1, 5000, 2**21])
+def test_going_through_any_view_gives_each_episode_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+):
+    monkeypatch.setattr("jaxarc_trace.store_read._BLOCK_BYTES", 32 * room)
+    first, second = recording([3, 0, 40, 7] * 9), recording([5, 1] * 8, seed=1)
+    memory = Episodes.of(recording([2, 2], seed=2))
+    save(tmp_path / "a", first, run="a")
+    save(tmp_path / "b", second, run="b")
+    joined = Episodes.join([*load([tmp_path / "a", tmp_path / "b"]).sources, *memory.sources])
+    rng = np.random.default_rng(0)
+    for view in (joined, joined[::-3], joined.take(rng.permutation(len(joined))), joined[:0]):
+        places = [view.locate(index) for index in range(len(view))]
+        assert [(source, row) for source, row, _ in view.stream()] == places
+        for (source, row), (_, _, parts) in zip(places, view.stream(), strict=True):
+            assert all(map(np.array_equal, parts, source.packed(row)))
+        assert [len(episode) for episode in view] == view.columns["length"].tolist()
+    # Whoever stops half-way leaves no thread behind.
+    next(iter(joined))
+    assert not [t for t in threading.enumerate() if t.name.startswith("jaxarc-trace-read")]
 
 
 def test_opening_reads_no_episode_and_iterating_holds_memory_flat(tmp_path: Path):

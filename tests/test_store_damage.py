@@ -66,6 +66,11 @@ def intact(path: Path, saved: Recording) -> list[bool]:
             assert f"{path}: episode {index} (lane {index % 4}, number {index // 4})" in str(error)
             assert "other episodes are unaffected" in str(error)
         good.append(error is None)
+    # Going through all of them finds the same, and goes on after each damaged one.
+    streamed = [parts for _, _, parts in episodes.stream()]
+    assert [not isinstance(parts, CorruptEpisodeError) for parts in streamed] == good
+    for index in np.flatnonzero(good):
+        assert all(map(np.array_equal, streamed[index], saved.read(index)))
     for name in STEP_COLUMNS:
         values, error = attempt(lambda name=name: episodes.steps(name))
         if error is None:
