@@ -17,6 +17,7 @@ from jaxarc_trace.errors import ConfigError, RenderError, require
 from jaxarc_trace.manifest import MANIFEST, new_manifest, write_json
 from jaxarc_trace.run import RENDERS, Run
 from jaxarc_trace.saves import TRACES
+from jaxarc_trace.secrecy import concealed
 
 if TYPE_CHECKING:
     from jaxarc_trace.episodes import Episodes
@@ -46,6 +47,8 @@ def begin_run(
         folder: an empty folder to use as it is, instead of a fresh one in `storage.root`.
         environment: JSON that describes the environment.
 
+    What looks like a secret is written as `(hidden)`, and a warning says so.
+
     Raises:
         ConfigError: with `level=off`, which leaves nothing behind.
         StoreError, OSError: when it cannot be written.
@@ -56,7 +59,7 @@ def begin_run(
             "level=off leaves nothing at all: expected no run, found one asked for; make it only "
             'where config.capture.level != "off"'
         )
-    whole = {**(nodes or {}), NODE: as_mapping(config)}
+    whole = concealed({**(nodes or {}), NODE: as_mapping(config)}, "config")
     text = yaml.safe_dump(whole, sort_keys=False, allow_unicode=True)
     held, limits = config.storage, config.retention()
     if folder is None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxarc_trace.errors import FormatVersionError, NotATraceError, StoreError
+from jaxarc_trace.secrecy import concealed
 from jaxarc_trace.store_format import json_ready
 from jaxarc_trace.store_pack import versions
 
@@ -27,7 +28,7 @@ GIT_SECONDS = 5
 def new_manifest(
     name: str, config: Mapping[str, Any] | None, environment: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """What is known when a run begins.
+    """What is known when a run begins; secrets are hidden, and a warning says which.
 
     Raises:
         SpecError: when config or environment is not JSON.
@@ -36,17 +37,17 @@ def new_manifest(
         "format": FORMAT,
         "version": VERSION,
         "id": uuid.uuid4().hex,
-        "name": name,
+        "name": concealed(name, "name"),
         "created": datetime.now(UTC).isoformat(timespec="microseconds"),
         "packages": versions(),
         "python": platform.python_version(),
         "host": platform.node(),
         "user": _user(),
-        "command": list(sys.argv),
+        "command": concealed(list(sys.argv), "command"),
         "directory": str(Path.cwd()),
         "git": _git(),
-        "config": json_ready(config or {}, "config"),
-        "environment": json_ready(environment or {}, "environment"),
+        "config": concealed(json_ready(config or {}, "config"), "config"),
+        "environment": concealed(json_ready(environment or {}, "environment"), "environment"),
     }
 
 

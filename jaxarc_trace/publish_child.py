@@ -33,10 +33,11 @@ from jaxarc_trace.publish_client import (
 from jaxarc_trace.publish_config import address, describe
 from jaxarc_trace.publish_content import Content, clear, stage
 from jaxarc_trace.publish_ledger import Ledger, publishing
-from jaxarc_trace.publish_names import known_secrets, without
+from jaxarc_trace.publish_names import without
 from jaxarc_trace.publish_plan import Job, Parts, parts_of, place_of, row_key, trace_key
 from jaxarc_trace.publish_rows import history_row, step_of
 from jaxarc_trace.saves import Save, open_saves
+from jaxarc_trace.secrecy import known_secrets
 from jaxarc_trace.store_read import open_store
 
 __all__ = ["main"]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxarc_trace.config_sections import Publish
-from jaxarc_trace.publish_names import known_secrets, plain, project, run_id, shown, tags, without
+from jaxarc_trace.publish_names import plain, project, run_id, shown, tags, without
+from jaxarc_trace.secrecy import known_secrets
 
 __all__ = ["Described", "address", "describe"]
 

@@ -14,9 +14,10 @@ from jaxarc_trace.errors import MissingExtraError
 from jaxarc_trace.manifest import read_manifest
 from jaxarc_trace.publish_config import address
 from jaxarc_trace.publish_ledger import STATES, Ledger, read_ledger
-from jaxarc_trace.publish_names import known_secrets, without
+from jaxarc_trace.publish_names import without
 from jaxarc_trace.publish_plan import Choice, Job, lost, parts_of, place_of
 from jaxarc_trace.saves import saves_of
+from jaxarc_trace.secrecy import known_secrets
 
 __all__ = ["Published", "command_of", "outcome_of", "status"]
 

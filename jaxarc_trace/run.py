@@ -34,6 +34,7 @@ from jaxarc_trace.pins import Pins, pin
 from jaxarc_trace.recording import Recording
 from jaxarc_trace.retention import Retention
 from jaxarc_trace.saves import TRACES, Save, folder_bytes, open_saves, save_name, saves_of
+from jaxarc_trace.secrecy import concealed
 from jaxarc_trace.store import local_path
 from jaxarc_trace.store_format import json_ready
 
@@ -94,7 +95,8 @@ class Run:
         Args:
             root: directory of runs; made if it does not exist.
             name: what to call it; any text, of which the directory gets a safe form.
-            config: JSON of the program's own.
+            config: JSON of the program's own. What looks like a secret is written as `(hidden)`,
+                here, in the name and in metadata, and a warning says so.
             environment: JSON that describes the environment.
             retention: limits; default none.
             on_error: whether a save that fails stops the program, or warns and lets it go on.
@@ -114,7 +116,7 @@ class Run:
             write_json(partial / MANIFEST, manifest)
             if retention is not None:
                 write_limits(partial, retention)
-            path = _placed(partial, f"{began}_{slug(name or '')}")
+            path = _placed(partial, f"{began}_{slug(manifest['name'])}")
         except (OSError, StoreError) as error:
             shutil.rmtree(partial, ignore_errors=True)
             if isinstance(error, StoreError):
@@ -182,7 +184,7 @@ class Run:
         Args:
             trace: what to save.
             step: where the program is, 0 or more.
-            metadata: anything that JSON holds; `step` is added.
+            metadata: anything that JSON holds; `step` is added, and secrets are hidden.
             background: return when a copy of the trace is safe (the trace may be donated then),
                 and write beside the program. An error is raised by the next `save` or `wait`.
                 It is finished before the process ends, unless that is killed.
@@ -200,7 +202,7 @@ class Run:
             raise SpecError(f"step: expected an integer of 0 or more, found {step!r}")
         self._sequence += 1
         path = self.path / TRACES / save_name(self._sequence, step)
-        told = json_ready({**(metadata or {}), "step": step}, "metadata")
+        told = concealed(json_ready({**(metadata or {}), "step": step}, "metadata"), "metadata")
         if not background:
             self.wait()
             self._write(path, trace, told)

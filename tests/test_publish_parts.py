@@ -23,16 +23,7 @@ from jaxarc_trace.publish import Published, job_of, status
 from jaxarc_trace.publish_config import address, describe
 from jaxarc_trace.publish_content import stage
 from jaxarc_trace.publish_ledger import LEDGER, Ledger, publishing, read_ledger
-from jaxarc_trace.publish_names import (
-    HIDDEN,
-    known_secrets,
-    plain,
-    project,
-    run_id,
-    shown,
-    tags,
-    without,
-)
+from jaxarc_trace.publish_names import plain, project, run_id, shown, tags
 from jaxarc_trace.publish_outcome import command_of
 from jaxarc_trace.publish_plan import Choice, Job, lost, parts_of
 from jaxarc_trace.publish_process import environment
@@ -67,27 +58,6 @@ def test_an_id_is_the_runs_own_or_never_another_ones() -> None:
     assert run_id("0123456789abcdef" * 2) == "0123456789abcdef" * 2
     assert run_id("a/b") != run_id("a?b")
     assert plain("\ud800é\x00") == "\\ud800é\x00"
-
-
-def test_secrets_are_taken_out_of_text_and_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    netrc = tmp_path / ".netrc"
-    netrc.write_text("machine api.wandb.ai login user password netrcnetrc\n")
-    netrc.chmod(0o600)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("WANDB_API_KEY", "keykeykeykey")
-    monkeypatch.setenv("SOME_TOKEN", "short")
-    known = known_secrets()
-    assert {"keykeykeykey", "netrcnetrc"} <= set(known)
-    assert "short" not in known
-    told = {"note": "with keykeykeykey in it", "lr": 0.1, "deep": [{"db_password": "a", "key": 3}]}
-    assert without(told, known) == {
-        "note": f"with {HIDDEN} in it",
-        "lr": 0.1,
-        "deep": [{"db_password": HIDDEN, "key": 3}],
-    }
-    assert without("https://me:word@host/x", ()) == f"https://{HIDDEN}@host/x"
 
 
 def test_the_address_is_the_one_that_the_client_goes_to(
