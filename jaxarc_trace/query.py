@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64, Integer, Shaped
 
 __all__ = ["first_of_repeats", "joined", "query_columns"]
 
@@ -14,8 +15,10 @@ OWN = (
 
 
 def query_columns(
-    raw: Mapping[str, np.ndarray], policies: Sequence[str], environment: Mapping[str, Any]
-) -> dict[str, np.ndarray]:
+    raw: Mapping[str, Shaped[np.ndarray, " N"]],
+    policies: Sequence[str],
+    environment: Mapping[str, Any],
+) -> dict[str, Shaped[np.ndarray, " N"]]:
     """What `Episodes.columns` holds, for one source.
 
     Args:
@@ -49,7 +52,9 @@ def query_columns(
     return columns
 
 
-def joined(tables: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def joined(
+    tables: Sequence[Mapping[str, Shaped[np.ndarray, " _"]]],
+) -> dict[str, Shaped[np.ndarray, " episodes"]]:
     """Tables one below the other; a number that one of them does not have is NaN there."""
     if len(tables) == 1:
         return dict(tables[0])
@@ -57,7 +62,7 @@ def joined(tables: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([_column(table, name) for table in tables]) for name in names}
 
 
-def _column(table: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+def _column(table: Mapping[str, Shaped[np.ndarray, " N"]], name: str) -> Shaped[np.ndarray, " N"]:
     if name in table:
         return table[name]
     if name == "task":
@@ -65,14 +70,14 @@ def _column(table: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     return np.full(len(table["lane"]), np.nan, np.float32)
 
 
-def _named(index: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def _named(index: Integer[np.ndarray, " N"], names: Sequence[str]) -> Shaped[np.ndarray, " N"]:
     """The name of each index `[N]`; the index itself, as text, where there is none."""
     values, where = np.unique(index, return_inverse=True)
     texts = [str(names[int(v)]) if 0 <= v < len(names) else str(v) for v in values]
     return np.array([*texts, None], object)[where]
 
 
-def _outcome(raw: Mapping[str, np.ndarray]) -> np.ndarray:
+def _outcome(raw: Mapping[str, Shaped[np.ndarray, " N"]]) -> Shaped[np.ndarray, " N"]:
     """As `Episode.outcome`."""
     running, success = ~raw["complete"], raw["success"]
     return np.select(
@@ -82,7 +87,9 @@ def _outcome(raw: Mapping[str, np.ndarray]) -> np.ndarray:
     ).astype(object)
 
 
-def _policy_names(kept_by: np.ndarray, policies: Sequence[str]) -> np.ndarray:
+def _policy_names(
+    kept_by: Integer[np.ndarray, " N"], policies: Sequence[str]
+) -> Shaped[np.ndarray, " N"]:
     """The policies that chose each episode, as text: `best,random`."""
     values, where = np.unique(kept_by, return_inverse=True)
     texts = [
@@ -93,8 +100,8 @@ def _policy_names(kept_by: np.ndarray, policies: Sequence[str]) -> np.ndarray:
 
 
 def first_of_repeats(
-    sources: Sequence[tuple[tuple[str, int], Mapping[str, np.ndarray]]],
-) -> np.ndarray:
+    sources: Sequence[tuple[tuple[str, int], Mapping[str, Shaped[np.ndarray, " _"]]]],
+) -> Int64[np.ndarray, " episodes"]:
     """Which episodes of several sources to take, so that each is there once.
 
     The same lane and number in two saves of one run is the same episode, seen at two times:

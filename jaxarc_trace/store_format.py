@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped, UInt8
 
 from jaxarc_trace.errors import FormatVersionError, SpecError, StoreError
 
@@ -42,6 +43,7 @@ class Leaf:
         rows_per_chunk: rows of one chunk.
         sha256: checksum of the rows that carry data, in order, as hexadecimal; empty where
             each episode's own checksum covers them.
+        chunk_sha256: the same of the rows of each chunk, where single rows are asked for.
     """
 
     dtype: str
@@ -49,14 +51,19 @@ class Leaf:
     row_shape: tuple[int, ...]
     rows_per_chunk: int
     sha256: str = ""
+    chunk_sha256: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, rows: np.ndarray, *, summed: bool = False) -> "Leaf":
+    def of(
+        cls, rows: Shaped[np.ndarray, "n ..."], *, summed: bool = False, by_chunk: bool = False
+    ) -> "Leaf":
         """How `rows` `[n, *row_shape]` are stored."""
         row_bytes = max(1, math.prod(rows.shape[1:]) * rows.dtype.itemsize)
         per_chunk = max(1, min(CHUNK_BYTES // row_bytes, len(rows)))
         total = checksum(rows).hexdigest() if summed else ""
-        return cls(rows.dtype.name, len(rows), rows.shape[1:], per_chunk, total)
+        starts = range(0, len(rows), per_chunk) if by_chunk else ()
+        parts = tuple(checksum(rows[start : start + per_chunk]).hexdigest() for start in starts)
+        return cls(rows.dtype.name, len(rows), rows.shape[1:], per_chunk, total, parts)
 
     @property
     def chunks(self) -> int:
@@ -68,7 +75,9 @@ class Leaf:
         """Shape on disk."""
         return (self.chunks, self.rows_per_chunk, *self.row_shape)
 
-    def chunked(self, rows: np.ndarray) -> np.ndarray:
+    def chunked(
+        self, rows: Shaped[np.ndarray, "n ..."]
+    ) -> Shaped[np.ndarray, "chunks rows_per_chunk ..."]:
         """`rows` in the shape on disk; a copy where they must be padded."""
         if len(rows) == self.chunks * self.rows_per_chunk:
             return rows.reshape(self.shape)
@@ -172,12 +181,15 @@ def _version(data: Mapping[str, Any]) -> int:
 
 
 def _leaves(data: Mapping[str, Mapping[str, Any]]) -> dict[str, Leaf]:
-    return {
-        name: Leaf(**{**leaf, "row_shape": tuple(leaf["row_shape"])}) for name, leaf in data.items()
-    }
+    known = {entry.name for entry in fields(Leaf)}
+    found: dict[str, Leaf] = {}
+    for name, leaf in data.items():
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in leaf.items() if k in known}
+        found[name] = Leaf(**values)
+    return found
 
 
-def checksum(*parts: np.ndarray) -> "hashlib._Hash":
+def checksum(*parts: Shaped[np.ndarray, "..."]) -> "hashlib._Hash":
     """SHA-256 over the bytes of C-ordered arrays, one after the other."""
     digest = hashlib.sha256()
     for part in parts:
@@ -185,7 +197,11 @@ def checksum(*parts: np.ndarray) -> "hashlib._Hash":
     return digest
 
 
-def episode_checksum(records: np.ndarray, constants: np.ndarray, final: np.ndarray) -> int:
+def episode_checksum(
+    records: UInt8[np.ndarray, "T record_bytes"],
+    constants: UInt8[np.ndarray, "..."],
+    final: UInt8[np.ndarray, "..."],
+) -> int:
     """64-bit checksum of one episode's packed bytes.
 
     SHA-256 runs at 1 GB/s where the CPU has instructions for it, blake2b at 0.4; the standard

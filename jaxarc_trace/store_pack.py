@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped, UInt8
 
 from jaxarc_trace import codec
 from jaxarc_trace.errors import SpecError
@@ -21,7 +22,7 @@ OWN_CHECKSUM = ("records", "constants", "finals")
 """Leaves that the checksum of each episode covers; the others have one for all their rows."""
 
 
-def episode_columns(recording: Recording) -> dict[str, np.ndarray]:
+def episode_columns(recording: Recording) -> dict[str, Shaped[np.ndarray, " N"]]:
     """Every per-episode value that is stored, `[N]` each.
 
     Those of the recording, one for each constant that is a single number, where the records of
@@ -37,14 +38,14 @@ def episode_columns(recording: Recording) -> dict[str, np.ndarray]:
     }
 
 
-def constant_columns(recording: Recording) -> dict[str, np.ndarray]:
+def constant_columns(recording: Recording) -> dict[str, Shaped[np.ndarray, " N"]]:
     """Constants that are one number, for instance the index of the task: `constant.<name>`."""
     section = recording.schema.constant
     values = _scalars(section, section.names, recording.constants)
     return {f"constant.{name}": value for name, value in values.items()}
 
 
-def step_columns(recording: Recording) -> dict[str, np.ndarray]:
+def step_columns(recording: Recording) -> dict[str, Shaped[np.ndarray, " S"]]:
     """What queries over all steps need: reward, flags, digest and operation, each `[S]`."""
     role = (recording.environment.get("roles") or {}).get("operation")
     fields = {name: name for name in STEP_FIELDS}
@@ -56,8 +57,8 @@ def step_columns(recording: Recording) -> dict[str, np.ndarray]:
 
 
 def leaves(
-    recording: Recording, columns: Mapping[str, np.ndarray]
-) -> dict[str, tuple[Leaf, np.ndarray]]:
+    recording: Recording, columns: Mapping[str, Shaped[np.ndarray, " N"]]
+) -> dict[str, tuple[Leaf, Shaped[np.ndarray, "..."]]]:
     """Every array of the checkpoint by name, and its rows; one without bytes is left out."""
     rows = {
         "columns": _side_by_side(columns),
@@ -67,7 +68,10 @@ def leaves(
         **{f"steps.{name}": column for name, column in step_columns(recording).items()},
     }
     return {
-        name: (Leaf.of(array, summed=name not in OWN_CHECKSUM), array)
+        name: (
+            Leaf.of(array, summed=name not in OWN_CHECKSUM, by_chunk=name == "columns"),
+            array,
+        )
         for name, array in rows.items()
         if 0 not in array.shape[1:]
     }
@@ -75,7 +79,7 @@ def leaves(
 
 def describe(
     recording: Recording,
-    columns: Mapping[str, np.ndarray],
+    columns: Mapping[str, Shaped[np.ndarray, " N"]],
     leaves: Mapping[str, Leaf],
     metadata: Mapping[str, Any] | None,
     *,
@@ -109,7 +113,9 @@ def describe(
     )
 
 
-def _scalars(section: Section, names: tuple[str, ...], data: np.ndarray) -> dict[str, np.ndarray]:
+def _scalars(
+    section: Section, names: tuple[str, ...], data: UInt8[np.ndarray, "rows section_bytes"]
+) -> dict[str, Shaped[np.ndarray, " rows"]]:
     """Those of the named fields that are one number of NumPy's own and fitted in every row."""
     checked = [field.name for field in section.fields if field.checked]
     found: dict[str, np.ndarray] = {}
@@ -125,7 +131,7 @@ def _scalars(section: Section, names: tuple[str, ...], data: np.ndarray) -> dict
     return found
 
 
-def _layout(columns: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+def _layout(columns: Mapping[str, Shaped[np.ndarray, " N"]]) -> list[dict[str, Any]]:
     """Name, dtype and first byte of each column within a row."""
     layout: list[dict[str, Any]] = []
     offset = 0
@@ -136,7 +142,9 @@ def _layout(columns: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     return layout
 
 
-def _side_by_side(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+def _side_by_side(
+    columns: Mapping[str, Shaped[np.ndarray, " N"]],
+) -> UInt8[np.ndarray, "N row_bytes"]:
     """Columns as rows: uint8 `[N, row bytes]`, little-endian, without gaps."""
     parts = [
         np.ascontiguousarray(column, column.dtype.newbyteorder("<"))
