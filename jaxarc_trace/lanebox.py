@@ -9,6 +9,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int32, UInt32
 
 from jaxarc_trace import trace as batch
@@ -34,22 +35,22 @@ class LaneBox(eqx.Module):
         return self.trace.plan
 
     @property
-    def cursor(self) -> UInt32[Array, "*lanes"]:
+    def cursor(self) -> UInt32[Array | np.ndarray, "*lanes"]:
         """uint32, steps of the lane so far."""
         return self.trace.cursor
 
     @property
-    def lane(self) -> Int32[Array, "*lanes"]:
+    def lane(self) -> Int32[Array | np.ndarray, "*lanes"]:
         """int32, identity of the lane."""
         return self.trace.lane[..., 0]
 
     @property
-    def seen(self) -> UInt32[Array, "*lanes"]:
+    def seen(self) -> UInt32[Array | np.ndarray, "*lanes"]:
         """uint32, episodes that ended until it stopped."""
         return self.trace.seen[..., 0]
 
     @property
-    def eligible(self) -> UInt32[Array, "*lanes 0"]:
+    def eligible(self) -> UInt32[Array | np.ndarray, "*lanes 0"]:
         """uint32 `[0]`: there are no policies."""
         return self.trace.eligible[..., 0, :]
 

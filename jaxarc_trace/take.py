@@ -6,12 +6,13 @@ Inside, a trace on the host is the same tree with NumPy arrays for leaves.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.core import Tracer
+from jaxtyping import Bool, Float32, UInt, UInt8
 
 from jaxarc_trace import codec
 from jaxarc_trace.blackbox import events, stopped
@@ -24,7 +25,9 @@ from jaxarc_trace.stats import Stats
 from jaxarc_trace.trace import Trace
 from jaxarc_trace.verbs import AnyTrace
 
-__all__ = ["take"]
+__all__ = ["changed", "take"]
+
+Tree = TypeVar("Tree")
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,22 @@ class _Found:
     kept_by: int
     end_step: int
     stats: Stats
-    records: np.ndarray
-    constant: np.ndarray
-    final: np.ndarray
+    records: UInt8[np.ndarray, "kept record_bytes"]
+    constant: UInt8[np.ndarray, " constant_bytes"]
+    final: UInt8[np.ndarray, " state_bytes"]
     trigger_step: int = 0
+
+
+def changed(tree: Tree, **parts: Any) -> Tree:
+    """As `dataclasses.replace`, for the host's copy of a part of a trace.
+
+    Its leaves are NumPy's, where the classes that it is made of declare arrays of JAX.
+    """
+    copy = object.__new__(type(tree))
+    for field in fields(tree):  # pyright: ignore[reportArgumentType]
+        value = parts[field.name] if field.name in parts else getattr(tree, field.name)
+        object.__setattr__(copy, field.name, value)
+    return copy
 
 
 def take(trace: AnyTrace) -> Recording:
@@ -163,7 +178,7 @@ def _in_lanes(trace: Any) -> Iterator[_Found]:
         one = jax.tree.map(lambda leaf, index=index: leaf[index], flat)
         lane = int(one.lane) if distinct else index
         if isinstance(one, LaneBox):
-            yield from _on_ring(replace(one.trace, lane=np.array([lane], np.int32)))
+            yield from _on_ring(changed(one.trace, lane=np.array([lane], np.int32)))
         else:
             yield from _in_lane(one, lane)
 
@@ -219,24 +234,26 @@ def _row(stats: Stats, index: Any) -> Stats:
     return jax.tree.map(lambda leaf: leaf[index], stats)
 
 
-def _bits(member: np.ndarray) -> int:
+def _bits(member: Bool[np.ndarray, " policy"]) -> int:
     return sum(1 << bit for bit, claimed in enumerate(member) if claimed)
 
 
-def _joined(parts: list[np.ndarray], kept: int) -> np.ndarray:
+def _joined(
+    parts: list[UInt[np.ndarray, "kept _"]], kept: int
+) -> UInt8[np.ndarray, "kept record_bytes"]:
     """uint8 `[kept, record bytes]` from the device's several arrays."""
     if not parts:
         return np.zeros((kept, 0), np.uint8)
     return np.concatenate([_octets(part) for part in parts], axis=-1)
 
 
-def _octets(words: np.ndarray) -> np.ndarray:
+def _octets(words: UInt[np.ndarray, "*lead words"]) -> UInt8[np.ndarray, "*lead octets"]:
     """The little-endian bytes of `[..., n]` unsigned words, uint8 `[..., n * itemsize]`."""
     little = np.ascontiguousarray(words, words.dtype.newbyteorder("<"))
     return little.view(np.uint8)
 
 
-def _shortened(trace: Any, stats: Stats, last: list[np.ndarray]) -> Stats:
+def _shortened(trace: Any, stats: Stats, last: list[UInt[np.ndarray, " _"]]) -> Stats:
     """Those of an episode under way without its last transition, whose record is given.
 
     Metrics are those of the state before it already. A float32 sum that is taken back may differ
@@ -245,7 +262,7 @@ def _shortened(trace: Any, stats: Stats, last: list[np.ndarray]) -> Stats:
     reward = _rewards(trace, np.concatenate([_octets(part) for part in last])[None])
     with np.errstate(invalid="ignore"):
         before = np.float32(stats.total_return) - reward[0]
-    return replace(
+    return changed(
         stats,
         length=stats.length - 1,
         total_return=before,
@@ -254,15 +271,15 @@ def _shortened(trace: Any, stats: Stats, last: list[np.ndarray]) -> Stats:
     )
 
 
-def _summed(trace: Any, stats: Stats, records: np.ndarray) -> Stats:
+def _summed(trace: Any, stats: Stats, records: UInt8[np.ndarray, "n record_bytes"]) -> Stats:
     """With the return of exactly these records, added up in the order of the device."""
     with np.errstate(invalid="ignore", over="ignore"):
         # From zero on, as there: it makes a zero of what would stay a negative one.
         total = np.cumsum([np.float32(0), *_rewards(trace, records)], dtype=np.float32)
-    return replace(stats, total_return=total[-1])
+    return changed(stats, total_return=total[-1])
 
 
-def _rewards(trace: Any, records: np.ndarray) -> np.ndarray:
+def _rewards(trace: Any, records: UInt8[np.ndarray, "n record_bytes"]) -> Float32[np.ndarray, " n"]:
     """float32 `[n]` from records `[n, bytes]`."""
     schema = trace.plan.schema
     (field,) = (each for each in schema.step.fields if each.name == "reward")
@@ -272,14 +289,16 @@ def _rewards(trace: Any, records: np.ndarray) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def _state_bytes(trace: Any, parts: list[np.ndarray]) -> np.ndarray:
+def _state_bytes(
+    trace: Any, parts: list[UInt[np.ndarray, " _"]]
+) -> UInt8[np.ndarray, " state_bytes"]:
     width = trace.plan.schema.state.nbytes
     if not parts:
         return np.zeros(width, np.uint8)
     return np.concatenate([_octets(part) for part in parts])[:width]
 
 
-def _ranked_again(trace: Any) -> np.ndarray:
+def _ranked_again(trace: Any) -> Bool[np.ndarray, "slot policy"]:
     """bool `[slot, policy]`: the policies' choice, when the shelves of several shards are here.
 
     The rule of `stats.choose`, in NumPy: most wanted first, of equal ones the older, then the
@@ -347,7 +366,7 @@ def _assembled(trace: AnyTrace, spec: TraceSpec, found: list[_Found]) -> Recordi
     )
 
 
-def _stacked(rows: list[np.ndarray], width: int) -> np.ndarray:
+def _stacked(rows: list[UInt8[np.ndarray, " width"]], width: int) -> UInt8[np.ndarray, "N width"]:
     return np.stack(rows) if rows else np.zeros((0, width), np.uint8)
 
 

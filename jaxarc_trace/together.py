@@ -20,13 +20,14 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Shaped
 
 from jaxarc_trace.errors import SpecError, StoreError
 from jaxarc_trace.merge import merge
 from jaxarc_trace.recording import Recording
 from jaxarc_trace.shard import partition_specs
 from jaxarc_trace.store_write import PARTIAL
-from jaxarc_trace.take import take
+from jaxarc_trace.take import changed, take
 from jaxarc_trace.trace import Trace
 
 __all__ = ["gathered", "is_spread", "joined", "local", "refuse_alone"]
@@ -96,10 +97,10 @@ def local(trace: Any) -> Any:
     first = jax.process_index() == 0
     if trace.shelf.lane.is_fully_replicated:
         own = np.isin(here.shelf.lane, here.lane)
-        here = replace(here, shelf=replace(here.shelf, member=here.shelf.member & own[:, None]))
+        here = changed(here, shelf=changed(here.shelf, member=here.shelf.member & own[:, None]))
     if trace.seen.is_fully_replicated and not first:
         zeros = np.zeros_like
-        here = replace(here, seen=zeros(here.seen), eligible=zeros(here.eligible))
+        here = changed(here, seen=zeros(here.seen), eligible=zeros(here.eligible))
     return here
 
 
@@ -114,7 +115,9 @@ def joined(parts: Sequence[Recording]) -> Recording:
     where = [(int(np.searchsorted(starts, row, side="right")) - 1, row) for row in rows]
     records = [parts[p].read(int(row - starts[p]))[0] for p, row in where]
 
-    def together(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    def together(
+        arrays: Sequence[Shaped[np.ndarray, "_ ..."]],
+    ) -> Shaped[np.ndarray, "N ..."]:
         return np.concatenate(arrays)[rows]
 
     return replace(
@@ -180,7 +183,7 @@ def _chosen(trace: Any) -> Any:
     return jax.jit(merge, out_shardings=shardings)(trace)
 
 
-def _here(leaf: Any) -> np.ndarray:
+def _here(leaf: Any) -> Shaped[np.ndarray, "..."]:
     """The part of an array that is on this process's devices, along the axis that is split."""
     if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
         return np.asarray(leaf)
