@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float32, Int32, Shaped
 
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.errors import SpecError
@@ -46,9 +47,9 @@ class Counterfactuals:
     """
 
     t: int
-    scores: np.ndarray
-    rewards: np.ndarray
-    ends: np.ndarray
+    scores: Float32[np.ndarray, "operation H W"]
+    rewards: Float32[np.ndarray, "operation H W"]
+    ends: Bool[np.ndarray, "operation H W"]
     before: float
     taken: tuple[int, int, int]
     reached: float
@@ -219,7 +220,7 @@ class _Search:
             found += same[: len(part)].tolist()
         return found
 
-    def _grown(self, values: np.ndarray) -> np.ndarray:
+    def _grown(self, values: Shaped[np.ndarray, "T ..."]) -> Shaped[np.ndarray, "padded ..."]:
         return np.concatenate([values, np.repeat(values[-1:], self._padded - self.steps, axis=0)])
 
 
@@ -227,7 +228,7 @@ class _Search:
 def _chooser(sim: Simulator, names: tuple[str, ...]) -> Callable[..., Any]:
     """`(start, actions, taken [choice, T]) -> the named leaves at the end, [choice, ...]`."""
 
-    def one(start: Any, actions: Any, taken: jax.Array) -> Any:
+    def one(start: Any, actions: Any, taken: Bool[Array, " T"]) -> Any:
         def body(state: Any, step: Any) -> tuple[Any, None]:
             action, wanted = step
             after, _ = sim.step(state, action)
@@ -254,7 +255,9 @@ def _alternatives(sim: Simulator, form: frozenset[str], operations: int) -> Call
         grid = named_leaves(state, root="state")[sim.probe.describe()["roles"]["grid"]]
         height, width = grid.shape
 
-        def step(operation: jax.Array, row: jax.Array, column: jax.Array) -> Any:
+        def step(
+            operation: Int32[Array, ""], row: Int32[Array, ""], column: Int32[Array, ""]
+        ) -> Any:
             action = sim.acted(_cell(operation, row, column, form, (height, width)))
             after, result = sim.step(state, action)
             outcome = sim.probe.outcome(result, action)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float64, Shaped
 
 __all__ = ["Check", "Difference", "Divergence", "differences", "first_divergence"]
 
@@ -28,8 +29,8 @@ class Check(NamedTuple):
 
     name: str
     kind: str
-    recorded: np.ndarray
-    found: np.ndarray
+    recorded: Shaped[np.ndarray, "n ..."]
+    found: Shaped[np.ndarray, "n ..."]
     first: int
 
 
@@ -132,13 +133,19 @@ def first_divergence(checks: Iterator[Check], tolerance: float = 0.0) -> Summary
     return Summary(Divergence(first, leaves), largest, steps)
 
 
-def differences(recorded: np.ndarray, found: np.ndarray, tolerance: float = 0.0) -> np.ndarray:
+def differences(
+    recorded: Shaped[np.ndarray, "*shape"],
+    found: Shaped[np.ndarray, "*shape"],
+    tolerance: float = 0.0,
+) -> Bool[np.ndarray, " n"]:
     """bool `[n]`: which rows differ; bits decide unless a tolerance is given for real numbers."""
     different = _elements(recorded, found, tolerance)
     return np.asarray(different.any(axis=tuple(range(1, different.ndim))))
 
 
-def _elements(recorded: np.ndarray, found: np.ndarray, tolerance: float) -> np.ndarray:
+def _elements(
+    recorded: Shaped[np.ndarray, "*shape"], found: Shaped[np.ndarray, "*shape"], tolerance: float
+) -> Bool[np.ndarray, "..."]:
     if recorded.dtype.kind in "biu":
         return recorded != found
     if tolerance:
@@ -149,7 +156,7 @@ def _elements(recorded: np.ndarray, found: np.ndarray, tolerance: float) -> np.n
     return _bits(recorded) != _bits(found)
 
 
-def _bits(values: np.ndarray) -> np.ndarray:
+def _bits(values: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
     """Values as something whose equality is that of bits; complex ones as two parts."""
     size = values.dtype.itemsize
     if size in (1, 2, 4, 8):
@@ -158,11 +165,13 @@ def _bits(values: np.ndarray) -> np.ndarray:
     return parts.reshape(*values.shape, -1)
 
 
-def _real(values: np.ndarray) -> np.ndarray:
+def _real(values: Shaped[np.ndarray | np.generic, "*shape"]) -> Float64[np.ndarray, "*shape"]:
     return np.asarray(values, np.float64)
 
 
-def _apart(recorded: np.ndarray, found: np.ndarray) -> np.ndarray | None:
+def _apart(
+    recorded: Shaped[np.ndarray, "*shape"], found: Shaped[np.ndarray, "*shape"]
+) -> Float64[np.ndarray, "*shape"] | None:
     """Differences of real numbers, relative above 1; None for anything else."""
     if recorded.dtype.kind not in "fV":
         return None

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Literal, overload
 
 import numpy as np
+from jaxtyping import Shaped
 
 from jaxarc_trace.divergence import Divergence, Summary, first_divergence
 from jaxarc_trace.episode import Episode
@@ -240,7 +241,9 @@ def _reports(
     ]
 
 
-def _padded(values: np.ndarray, episodes: Sequence[Episode]) -> np.ndarray:
+def _padded(
+    values: Shaped[np.ndarray, "T ..."], episodes: Sequence[Episode]
+) -> Shaped[np.ndarray, "longest ..."]:
     missing = max(len(episode) for episode in episodes) - len(values)
     return np.concatenate([values, np.repeat(values[-1:], missing, axis=0)])
 

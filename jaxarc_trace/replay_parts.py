@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from jaxarc_trace.divergence import Check
 from jaxarc_trace.episode import Episode
@@ -21,6 +22,8 @@ __all__ = [
     "stepwise",
 ]
 
+# NumPy has a scalar of its own for a value without axes.
+_Value = Shaped[np.ndarray, "..."] | np.generic
 _STEP_BATCH = 256
 _FACTS = ("name", "version", "task_ids", "max_episode_steps", "config")
 
@@ -58,7 +61,7 @@ def restored(sim: Simulator, episodes: Sequence[Episode]) -> Restored:
     if problem:
         return Restored(problem=problem)
     begun = sim.recreated(_stacked([_constants(episode) for episode in episodes])) or {}
-    leaves: dict[str, np.ndarray] = {}
+    leaves: dict[str, Shaped[np.ndarray, "episode ..."]] = {}
     unknown: list[str] = []
     for name in sim.shapes:
         if name in recorded:
@@ -77,24 +80,26 @@ def restored(sim: Simulator, episodes: Sequence[Episode]) -> Restored:
     return Restored(leaves, begun, tuple(unknown))
 
 
-def _first_fields(episode: Episode) -> dict[str, np.ndarray]:
+def _first_fields(episode: Episode) -> Mapping[str, _Value]:
     """The recorded fields of the first kept state."""
     held = {name: value[0] for name, value in episode.states.items()}
     starts = {n.removeprefix(START): v for n, v in episode.constants.items() if n.startswith(START)}
     return {**held, **starts}
 
 
-def _constants(episode: Episode) -> dict[str, np.ndarray]:
+def _constants(episode: Episode) -> Mapping[str, _Value]:
     """What does not change; with level=full it lies among the states."""
     held = {n.removeprefix(START): v for n, v in episode.constants.items()}
     return held or {n: v[0] for n, v in episode.states.items()}
 
 
-def _stacked(values: Sequence[Named]) -> dict[str, np.ndarray]:
+def _stacked(
+    values: Sequence[Mapping[str, _Value]],
+) -> dict[str, Shaped[np.ndarray, "episode ..."]]:
     return {name: np.stack([value[name] for value in values]) for name in values[0]}
 
 
-def _unlike(sim: Simulator, recorded: Named) -> str:
+def _unlike(sim: Simulator, recorded: Mapping[str, _Value]) -> str:
     """Why the recorded fields cannot be a state of this environment; empty if they can."""
     known = [name for name in recorded if name in sim.shapes]
     if not known:
@@ -154,7 +159,7 @@ def checks(episode: Episode, run: Simulated, begun: Named) -> Iterator[Check]:
     for name, value in _first_fields(episode).items():
         # The state it must have begun with, by its task and key.
         if name in begun:
-            yield Check(f"{name}", "state", value[None], begun[name][None], 0)
+            yield Check(f"{name}", "state", np.asarray(value)[None], begun[name][None], 0)
     for name, value in episode.states.items():
         if name in found:
             yield Check(name, "state", value, found[name], 0)
@@ -181,12 +186,12 @@ def stepwise(sim: Simulator, episode: Episode) -> Simulated:
         parts.append(sim.run(states, actions, [1] * count))
     counts = [min(_STEP_BATCH, len(episode) - i * _STEP_BATCH) for i in range(len(parts))]
 
-    def after(name: str, which: str) -> np.ndarray:
+    def after(name: str, which: str) -> Shaped[np.ndarray, "states ..."]:
         values = [getattr(part, which)[name] for part in parts]
         first = values[0][:1, 0]
         return np.concatenate([first, *(v[:n, 1] for v, n in zip(values, counts, strict=True))])
 
-    def flat(name: str, which: str) -> np.ndarray:
+    def flat(name: str, which: str) -> Shaped[np.ndarray, "T ..."]:
         values = [getattr(part, which)[name] for part in parts]
         return np.concatenate([v[:n, 0] for v, n in zip(values, counts, strict=True)])
 

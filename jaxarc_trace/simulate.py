@@ -13,6 +13,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, PRNGKeyArray, Shaped, UInt32
 
 from jaxarc_trace.digest import digest
 from jaxarc_trace.errors import SpecError
@@ -21,7 +22,7 @@ from jaxarc_trace.probes import default_probe, sampled_action
 
 __all__ = ["Simulated", "Simulator", "simulator"]
 
-Named = Mapping[str, np.ndarray]
+Named = Mapping[str, Shaped[np.ndarray, "..."]]
 Added = Callable[[Any, Any, Any], Any]
 _KEPT_PROGRAMS = 4
 _SHORTEST = 8
@@ -41,14 +42,14 @@ class Simulated:
 
     leaves: Named
     fields: Named
-    digests: np.ndarray
+    digests: UInt32[np.ndarray, "*episode states"]
     steps: Named
     added: Named
 
     def episode(self, index: int, length: int) -> "Simulated":
         """One of the episodes, cut to its length and without the leading axis."""
 
-        def cut(values: Named, count: int) -> dict[str, np.ndarray]:
+        def cut(values: Named, count: int) -> dict[str, Shaped[np.ndarray, "..."]]:
             return {name: value[index, :count] for name, value in values.items()}
 
         return Simulated(
@@ -81,7 +82,7 @@ class Simulator:
     params: Any
     state: Any
     action: Any = None
-    reset: Callable[[jax.Array], Any] | None = None
+    reset: Callable[[PRNGKeyArray], Any] | None = None
     added: Mapping[str, Added] = field(default_factory=dict)
 
     @functools.cached_property
@@ -90,14 +91,14 @@ class Simulator:
         return jax.eval_shape(lambda state: named_leaves(state, root="state"), self.state)
 
     @functools.cached_property
-    def beginning(self) -> dict[str, np.ndarray]:
+    def beginning(self) -> dict[str, Shaped[np.ndarray, "..."]]:
         """The leaves of a state after a reset with a fixed key: for those that nobody recorded."""
         if self.reset is None:
             return {}
         leaves = jax.jit(lambda key: named_leaves(self._began(key), root="state"))
         return jax.tree.map(np.asarray, leaves(jax.random.key(0)))
 
-    def recreated(self, constants: Named) -> dict[str, np.ndarray] | None:
+    def recreated(self, constants: Named) -> dict[str, Shaped[np.ndarray, "episode ..."]] | None:
         """The leaves of the states that episodes began with, `[episode, ...]`.
 
         Args:
@@ -160,7 +161,7 @@ class Simulator:
         looks = jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, looks)
         return looks, seen, added
 
-    def _look(self, state: Any) -> tuple[Any, Any, jax.Array]:
+    def _look(self, state: Any) -> tuple[Any, Any, UInt32[Array, ""]]:
         leaves = named_leaves(state, root="state")
         fields = {
             **plain_leaves(self.probe.constants(state)),
@@ -194,7 +195,7 @@ class Simulator:
             ],
         )
 
-    def _began(self, key: jax.Array) -> Any:
+    def _began(self, key: PRNGKeyArray) -> Any:
         if self.reset is None:
             raise SpecError("expected an environment with a reset, found a step function")
         return self.reset(key)
@@ -258,7 +259,7 @@ def _made(
             added,
         )
 
-    def reset(key: jax.Array) -> Any:
+    def reset(key: PRNGKeyArray) -> Any:
         return env.reset(key, params)[0]
 
     shapes, timestep = jax.eval_shape(lambda k: env.reset(k, params), jax.random.key(0))
@@ -294,13 +295,13 @@ def _shape(tree: Any) -> Any:
     return None if tree is None else jax.eval_shape(lambda: tree)
 
 
-def _as(new: jax.Array, struct: jax.ShapeDtypeStruct) -> jax.Array:
+def _as(new: Any, struct: jax.ShapeDtypeStruct) -> Shaped[Array, "..."]:
     """In the dtype that the carry of the scan has."""
     new = new if isinstance(new, jax.Array) else jnp.asarray(new)
     return new if new.dtype == struct.dtype else new.astype(struct.dtype)
 
 
-def _wrapped(value: jax.Array, struct: Any) -> jax.Array:
+def _wrapped(value: Shaped[Array, "..."], struct: Any) -> Shaped[Array, "..."]:
     """A leaf in the form the environment has it: key data become keys again."""
     if jnp.issubdtype(struct.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(
@@ -309,7 +310,7 @@ def _wrapped(value: jax.Array, struct: Any) -> jax.Array:
     return value
 
 
-def _nested(values: Mapping[str, jax.Array]) -> Any:
+def _nested(values: Mapping[str, Shaped[Array, "..."]]) -> Any:
     """A mapping by dotted names; a bare array is called `action`."""
     if set(values) == {"action"}:
         return values["action"]
@@ -328,7 +329,7 @@ def _rounded(count: int, least: int) -> int:
     return max(least, 1 << (count - 1).bit_length())
 
 
-def _grown(value: np.ndarray, size: int, axis: int) -> np.ndarray:
+def _grown(value: Shaped[np.ndarray, "..."], size: int, axis: int) -> Shaped[np.ndarray, "..."]:
     """Padded along an axis with copies of the last entry, which any step can take."""
     missing = size - value.shape[axis]
     if missing <= 0:
