@@ -11,6 +11,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float32, Int32, PRNGKeyArray, Shaped
 
 from jaxarc_trace.environment import Environment
 from jaxarc_trace.errors import SpecError
@@ -27,7 +28,7 @@ class Shared(eqx.Module):
     """
 
     base_env_state: Any
-    rewards: dict[str, jax.Array]
+    rewards: dict[str, Float32[Array, ""]]
 
 
 def environment(env: Any, params: Any = None, *, name: str | None = None) -> Any:
@@ -70,11 +71,11 @@ def _gymnax(env: Any, params: Any) -> dict[str, Any]:
     """gymnax from 0.0.8; since 1.0 a limit of steps is told apart from an end."""
     params = env.default_params if params is None else params
 
-    def start(key: jax.Array, params: Any) -> Any:
+    def start(key: PRNGKeyArray, params: Any) -> Any:
         observation, state = env.reset(key, params)
         return state, observation
 
-    def move(key: jax.Array, state: Any, action: Any, params: Any) -> Any:
+    def move(key: PRNGKeyArray, state: Any, action: Any, params: Any) -> Any:
         seen, state, reward, done, _ = env.step_env(key, state, action, params)
         outcome = {"reward": reward, "terminated": done}
         if hasattr(env, "is_truncated"):
@@ -89,7 +90,7 @@ def _craftax(env: Any, params: Any) -> dict[str, Any]:
     """Craftax and Kinetix: gymnax's form, in which a limit of steps is an end like any other."""
     found = _gymnax(env, params)
 
-    def move(key: jax.Array, state: Any, action: Any, params: Any) -> Any:
+    def move(key: PRNGKeyArray, state: Any, action: Any, params: Any) -> Any:
         seen, state, reward, done, _ = env.step_env(key, state, action, params)
         return state, seen, {"reward": reward, "done": done}
 
@@ -101,19 +102,19 @@ def _jaxmarl(env: Any, params: Any) -> dict[str, Any]:
     del params
     zeros = {agent: jnp.zeros((), jnp.float32) for agent in env.agents}
 
-    def start(key: jax.Array, params: Any) -> Any:
+    def start(key: PRNGKeyArray, params: Any) -> Any:
         del params
         observation, state = env.reset(key)
         return Shared(state, zeros), observation
 
-    def move(key: jax.Array, state: Shared, action: Any, params: Any) -> Any:
+    def move(key: PRNGKeyArray, state: Shared, action: Any, params: Any) -> Any:
         del params
         seen, following, rewards, dones, _ = env.step_env(key, state.base_env_state, action)
         rewards = {agent: jnp.asarray(rewards[agent], jnp.float32) for agent in env.agents}
         total = jnp.stack(list(rewards.values())).sum()
         return Shared(following, rewards), seen, {"reward": total, "done": dones["__all__"]}
 
-    def sample(key: jax.Array) -> dict[str, jax.Array]:
+    def sample(key: PRNGKeyArray) -> dict[str, Shaped[Array, "..."]]:
         keys = jax.random.split(key, len(env.agents))
         return {a: env.action_space(a).sample(k) for a, k in zip(env.agents, keys, strict=True)}
 
@@ -124,19 +125,19 @@ def _brax(env: Any, params: Any) -> dict[str, Any]:
     """Brax and MuJoCo Playground: one state that holds the outcome as well."""
     del params
 
-    def start(key: jax.Array, params: Any) -> Any:
+    def start(key: PRNGKeyArray, params: Any) -> Any:
         del params
         state = env.reset(key)
         return state, state.obs
 
-    def move(key: jax.Array, state: Any, action: Any, params: Any) -> Any:
+    def move(key: None, state: Any, action: Any, params: Any) -> Any:
         del key, params
         state = env.step(state, action)
         truncated = jnp.asarray(state.info.get("truncation", False)).astype(jnp.bool_)
         outcome = {"reward": state.reward, "done": state.done, "truncated": truncated}
         return state, state.obs, outcome
 
-    def sample(key: jax.Array) -> jax.Array:
+    def sample(key: PRNGKeyArray) -> Float32[Array, " actuators"]:
         return jax.random.uniform(key, (env.action_size,), jnp.float32, -1.0, 1.0)
 
     return {"start": start, "move": move, "sample": sample, "keyed": False}
@@ -146,12 +147,12 @@ def _pgx(env: Any, params: Any) -> dict[str, Any]:
     """Pgx: the reward is that of the player who moved; all players' are part of the state."""
     del params
 
-    def start(key: jax.Array, params: Any) -> Any:
+    def start(key: PRNGKeyArray, params: Any) -> Any:
         del params
         state = env.init(key)
         return state, state.observation
 
-    def move(key: jax.Array, state: Any, action: Any, params: Any) -> Any:
+    def move(key: PRNGKeyArray, state: Any, action: Any, params: Any) -> Any:
         del params
         player = state.current_player
         state = env.step(state, action, key)
@@ -162,7 +163,7 @@ def _pgx(env: Any, params: Any) -> dict[str, Any]:
         }
         return state, state.observation, outcome
 
-    def sample(key: jax.Array) -> jax.Array:
+    def sample(key: PRNGKeyArray) -> Int32[Array, ""]:
         return jax.random.randint(key, (), 0, env.num_actions, jnp.int32)
 
     return {"start": start, "move": move, "sample": sample}
@@ -172,12 +173,12 @@ def _jumanji(env: Any, params: Any) -> dict[str, Any]:
     """Jumanji: an end with a discount above zero is a limit; agents' rewards are added up."""
     del params
 
-    def start(key: jax.Array, params: Any) -> Any:
+    def start(key: PRNGKeyArray, params: Any) -> Any:
         del params
         state, timestep = env.reset(key)
         return state, timestep.observation
 
-    def move(key: jax.Array, state: Any, action: Any, params: Any) -> Any:
+    def move(key: None, state: Any, action: Any, params: Any) -> Any:
         del key, params
         state, timestep = env.step(state, action)
         truncated = jnp.max(timestep.discount) > 0
@@ -188,7 +189,7 @@ def _jumanji(env: Any, params: Any) -> dict[str, Any]:
         }
         return state, timestep.observation, outcome
 
-    def sample(key: jax.Array) -> jax.Array:
+    def sample(key: PRNGKeyArray) -> Shaped[Array, "..."]:
         return _sampled(env.action_spec, key)
 
     return {"start": start, "move": move, "sample": sample, "keyed": False}
@@ -198,11 +199,11 @@ def _xminigrid(env: Any, params: Any) -> dict[str, Any]:
     """XLand-MiniGrid: the time step holds the state; zero discount is an end, else a limit."""
     params = env.default_params() if params is None else params
 
-    def start(key: jax.Array, params: Any) -> Any:
+    def start(key: PRNGKeyArray, params: Any) -> Any:
         timestep = env.reset(params, key)
         return timestep, timestep.observation
 
-    def move(key: jax.Array, state: Any, action: Any, params: Any) -> Any:
+    def move(key: None, state: Any, action: Any, params: Any) -> Any:
         del key
         timestep = env.step(params, state, action)
         outcome = {
@@ -212,7 +213,7 @@ def _xminigrid(env: Any, params: Any) -> dict[str, Any]:
         }
         return timestep, timestep.observation, outcome
 
-    def sample(key: jax.Array) -> jax.Array:
+    def sample(key: PRNGKeyArray) -> Int32[Array, ""]:
         return jax.random.randint(key, (), 0, env.num_actions(params), jnp.int32)
 
     constant = ("state.key", "state.rule_encoding", "state.goal_encoding")
@@ -230,12 +231,12 @@ def _navix(env: Any, params: Any) -> dict[str, Any]:
     """Navix: the time step holds the state, and the pictures of its cells, which do not change."""
     del params
 
-    def start(key: jax.Array, params: Any) -> Any:
+    def start(key: PRNGKeyArray, params: Any) -> Any:
         del params
         timestep = env.reset(key)
         return timestep, timestep.observation
 
-    def move(key: jax.Array, state: Any, action: Any, params: Any) -> Any:
+    def move(key: None, state: Any, action: Any, params: Any) -> Any:
         del key, params
         timestep = env.step(state, action)
         outcome = {
@@ -245,7 +246,7 @@ def _navix(env: Any, params: Any) -> dict[str, Any]:
         }
         return timestep, timestep.observation, outcome
 
-    def sample(key: jax.Array) -> jax.Array:
+    def sample(key: PRNGKeyArray) -> Int32[Array, ""]:
         return jax.random.randint(key, (), 0, len(env.action_set), jnp.int32)
 
     constant = ("state.cache.patches",)
@@ -274,7 +275,7 @@ def _shows(field: str) -> dict[str, Any]:
     return {"facts": {"roles": {"picture": field}}}
 
 
-def _sampled(spec: Any, key: jax.Array) -> Any:
+def _sampled(spec: Any, key: PRNGKeyArray) -> Any:
     """A random value of a Jumanji spec: a number of choices, or an array within bounds."""
     if hasattr(spec, "num_values"):
         choices = jnp.asarray(spec.num_values, jnp.int32)

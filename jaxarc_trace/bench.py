@@ -4,12 +4,12 @@ The untraced program is `rollout` with `level="off"`, the fastest loop that ther
 test holds to be the caller's own. Every traced program does the same steps.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import jax
+from jaxtyping import PRNGKeyArray
 
 from jaxarc_trace.errors import SpecError, require
 from jaxarc_trace.overhead import Overhead, compared, sides
@@ -49,12 +49,12 @@ class Bench:
     steps: int
     rows: tuple[Overhead, ...]
 
-    def json(self) -> str:
-        """Everything measured, as JSON text."""
+    def to_json(self) -> dict[str, Any]:
+        """Everything measured, as plain JSON."""
         told = asdict(self)
         for row, found in zip(told["rows"], self.rows, strict=True):
             row["verdict"] = found.verdict
-        return json.dumps({"machine": self.rows[0].machine, **told}, indent=1, allow_nan=False)
+        return {"machine": self.rows[0].machine, **told}
 
 
 def bench(
@@ -149,13 +149,13 @@ def environment_named(name: str, max_steps: int) -> Any:
     return GymnaxEnv(name)
 
 
-def random_player(env: Any) -> Callable[[jax.Array, Any, Any], Any]:
+def random_player(env: Any) -> Callable[[PRNGKeyArray, Any, Any], Any]:
     """Draws every action from the environment's action space."""
     # Stoa's spaces compare arrays when they are built.
     with jax.ensure_compile_time_eval():
         space = env.action_space()
 
-    def policy(key: jax.Array, state: Any, timestep: Any) -> Any:
+    def policy(key: PRNGKeyArray, state: Any, timestep: Any) -> Any:
         del state
         keys = jax.random.split(key, timestep.reward.shape[0])
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
@@ -164,12 +164,12 @@ def random_player(env: Any) -> Callable[[jax.Array, Any, Any], Any]:
     return policy
 
 
-def _program(env: Any, spec: TraceSpec, lanes: int, steps: int) -> Callable[[jax.Array], Any]:
+def _program(env: Any, spec: TraceSpec, lanes: int, steps: int) -> Callable[[PRNGKeyArray], Any]:
     from jaxarc_trace.rollout import rollout
 
     policy = random_player(env)
 
-    def run(key: jax.Array) -> Any:
+    def run(key: PRNGKeyArray) -> Any:
         return rollout(env, policy, key, spec=spec, num_lanes=lanes, num_steps=steps)
 
     return run

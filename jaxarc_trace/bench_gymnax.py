@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
 from stoa.env_types import StepType, TimeStep
 from stoa.environment import Environment
 from stoa.spaces import BoundedArraySpace, DiscreteSpace
@@ -37,7 +38,7 @@ class GymnaxEnv(Environment):
         if not hasattr(self.env.action_space(self.params), "n"):
             raise SpecError(f"env: expected an environment of discrete actions, found {name!r}")
 
-    def reset(self, rng_key: jax.Array, env_params: Any = None) -> tuple[Any, TimeStep]:
+    def reset(self, rng_key: PRNGKeyArray, env_params: Any = None) -> tuple[Any, TimeStep]:
         """A fresh episode."""
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             observation, state = self.env.reset_env(rng_key, env_params or self.params)

@@ -13,6 +13,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float32, Int32, Integer, PRNGKeyArray, Real
 
 from jaxarc_trace.errors import SpecError
 from jaxarc_trace.probe import TERMINATED, TRUNCATED, GenericProbe, Probe, outcome_of
@@ -33,33 +34,33 @@ class TimeStep(eqx.Module):
         extras: what wrappers put beside it.
     """
 
-    step_type: jax.Array
-    reward: jax.Array
-    discount: jax.Array
+    step_type: Integer[Array, "*lanes"]
+    reward: Real[Array, "*lanes"]
+    discount: Float32[Array, "*lanes"]
     observation: Any
     extras: dict[str, Any] = eqx.field(default_factory=dict)
 
-    def first(self) -> jax.Array:
+    def first(self) -> Bool[Array, "*lanes"]:
         """Whether a reset gave it."""
         return self.step_type == FIRST
 
-    def mid(self) -> jax.Array:
+    def mid(self) -> Bool[Array, "*lanes"]:
         """Whether the episode goes on."""
         return self.step_type == MID
 
-    def terminated(self) -> jax.Array:
+    def terminated(self) -> Bool[Array, "*lanes"]:
         """Whether the environment ended the episode."""
         return self.step_type == TERMINATED
 
-    def truncated(self) -> jax.Array:
+    def truncated(self) -> Bool[Array, "*lanes"]:
         """Whether a limit ended it."""
         return self.step_type == TRUNCATED
 
-    def last(self) -> jax.Array:
+    def last(self) -> Bool[Array, "*lanes"]:
         """Whether it ended."""
         return self.terminated() | self.truncated()
 
-    def done(self) -> jax.Array:
+    def done(self) -> Bool[Array, "*lanes"]:
         """The same, under Stoa's other name."""
         return self.last()
 
@@ -82,11 +83,11 @@ class StepState(eqx.Module):
     """
 
     base_env_state: Any
-    step_key: jax.Array
-    step_count: jax.Array
+    step_key: PRNGKeyArray
+    step_count: Int32[Array, ""]
 
 
-Start = Callable[[jax.Array, Any], tuple[Any, Any]]
+Start = Callable[[PRNGKeyArray, Any], tuple[Any, Any]]
 Move = Callable[[Any, Any, Any, Any], tuple[Any, Any, Any]]
 
 
@@ -113,7 +114,7 @@ class Environment:
     name: str
     start: Start
     move: Move
-    sample: Callable[[jax.Array], Any] | None = None
+    sample: Callable[[PRNGKeyArray], Any] | None = None
     params: Any = None
     look: Probe | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -133,7 +134,7 @@ class Environment:
         """Itself; Stoa's wrappers look for it."""
         return self
 
-    def reset(self, rng_key: jax.Array, env_params: Any = None) -> tuple[Any, TimeStep]:
+    def reset(self, rng_key: PRNGKeyArray, env_params: Any = None) -> tuple[Any, TimeStep]:
         """The first state of an episode, and what is seen of it.
 
         Args:
@@ -197,4 +198,4 @@ class Space:
         sample: `sample(key) -> action`.
     """
 
-    sample: Callable[[jax.Array], Any]
+    sample: Callable[[PRNGKeyArray], Any]

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray, Shaped
 from stoa.core_wrappers.auto_reset import add_obs_to_extras
 from stoa.core_wrappers.vmap import VmapWrapper
 from stoa.core_wrappers.wrapper import Wrapper, WrapperState, wrapper_state_replace
@@ -34,7 +35,7 @@ class TraceState(WrapperState):
     """
 
     trace: AnyTrace
-    reset_key: jax.Array
+    reset_key: Shaped[Array, "..."]
 
 
 class TraceWrapper(Wrapper[Any]):
@@ -76,7 +77,9 @@ class TraceWrapper(Wrapper[Any]):
         if action is None:
             self._sample = sampled_action(env)
 
-    def reset(self, rng_key: jax.Array, env_params: Any = None) -> tuple[TraceState, Any]:
+    def reset(
+        self, rng_key: Shaped[Array, "..."], env_params: Any = None
+    ) -> tuple[TraceState, Any]:
         """Resets all lanes and starts an empty trace.
 
         Raises:
@@ -119,7 +122,9 @@ class TraceWrapper(Wrapper[Any]):
         timestep = timestep.replace(observation=observation)
         return TraceState(inner, trace, state.reset_key), timestep
 
-    def _reset_lanes(self, own: Any, keys: jax.Array, env_params: Any) -> tuple[Any, Any]:
+    def _reset_lanes(
+        self, own: Any, keys: Shaped[Array, "*keys"], env_params: Any
+    ) -> tuple[Any, Any]:
         """Resets all lanes, with the keys in the state as AutoResetWrapper does, or with ours."""
         env = self._env
         if own is not None and not _many(own):
@@ -142,16 +147,16 @@ class TraceWrapper(Wrapper[Any]):
         return add_obs_to_extras(timestep) if self.next_obs_in_extras else timestep
 
 
-def _many(keys: jax.Array) -> bool:
+def _many(keys: Shaped[Array, "*keys"]) -> bool:
     """Whether there is one key a lane; raw keys are uint32 words, typed ones are scalars."""
     return keys.ndim > (0 if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) else 1)
 
 
-def _each(function: Callable[[jax.Array], Any], keys: jax.Array) -> Any:
+def _each(function: Callable[[PRNGKeyArray], Any], keys: Shaped[Array, "*keys"]) -> Any:
     """`function` of the key, or of each key."""
     return jax.vmap(function)(keys) if _many(keys) else function(keys)
 
 
-def _first_half(keys: jax.Array) -> jax.Array:
+def _first_half(keys: Shaped[Array, "*keys"]) -> Shaped[Array, "*keys"]:
     """The first of the two that each key splits into."""
     return _each(lambda key: jax.random.split(key)[0], keys)
