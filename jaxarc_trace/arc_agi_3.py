@@ -21,6 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int32, Shaped, UInt8
 
 from jaxarc_trace.codec import Encoding
 from jaxarc_trace.errors import StoreError
@@ -32,7 +33,7 @@ __all__ = ["import_arc_agi_3", "read_arc_agi_3"]
 
 LARGEST = 64
 ENDS = ("WIN", "GAME_OVER")
-EMPTY: np.ndarray = np.zeros((0, 0), np.int32)
+EMPTY: Int32[np.ndarray, "0 0"] = np.zeros((0, 0), np.int32)
 OPERATIONS: tuple[str, ...] = ("RESET", *(f"ACTION{number}" for number in range(1, 8)))
 ENVIRONMENT: Mapping[str, Any] = {
     "name": "arc-agi-3",
@@ -57,7 +58,7 @@ class _Answer:
         reasoning: what the player wrote down, any JSON.
     """
 
-    frames: tuple[np.ndarray, ...]
+    frames: tuple[Int32[np.ndarray, "_ _"], ...]
     state: str
     score: int
     action: int
@@ -169,7 +170,7 @@ def _answer(data: Mapping[str, Any], timestamp: Any) -> _Answer:
     )
 
 
-def _grid(frame: Any) -> np.ndarray:
+def _grid(frame: Any) -> Int32[np.ndarray, "H W"]:
     grid = np.asarray(frame)
     if grid.ndim != 2 or not 0 < max(grid.shape) <= LARGEST or grid.dtype.kind != "i":
         raise ValueError(f"a frame {grid.dtype} {list(grid.shape)}, expected integers up to 64x64")
@@ -215,14 +216,18 @@ def _schema(side: tuple[int, ...], extra: int) -> RecordSchema:
     )
 
 
-def _padded(grids: Sequence[np.ndarray], side: tuple[int, ...]) -> np.ndarray:
+def _padded(
+    grids: Sequence[Int32[np.ndarray, "_ _"]], side: tuple[int, ...]
+) -> Int32[np.ndarray, "n H W"]:
     out = np.zeros((len(grids), *side), np.int32)
     for row, grid in zip(out, grids, strict=True):
         row[: grid.shape[0], : grid.shape[1]] = grid
     return out
 
 
-def _states(answers: Sequence[_Answer], side: tuple[int, ...]) -> dict[str, np.ndarray]:
+def _states(
+    answers: Sequence[_Answer], side: tuple[int, ...]
+) -> dict[str, Shaped[np.ndarray, "n ..."]]:
     last = [answer.frames[-1] for answer in answers]
     return {
         "grid": _padded(last, side),
@@ -233,7 +238,7 @@ def _states(answers: Sequence[_Answer], side: tuple[int, ...]) -> dict[str, np.n
 
 def _steps(
     episodes: Sequence[Sequence[_Answer]], side: tuple[int, ...], extra: int
-) -> dict[str, np.ndarray]:
+) -> dict[str, Shaped[np.ndarray, "S ..."]]:
     steps = [(b, a) for e in episodes for b, a in pairwise(e)]
     # An episode that is neither won nor lost and is followed by another was cut short by a reset.
     cut = np.array(
@@ -246,7 +251,7 @@ def _steps(
     )
     before, after = [b for b, _ in steps], [a for _, a in steps]
     ended = np.array([answer.state in ENDS for answer in after], np.bool_)
-    values: dict[str, np.ndarray] = {
+    values: dict[str, Shaped[np.ndarray, "S ..."]] = {
         "reward": np.array(
             [a.score - b.score for b, a in zip(before, after, strict=True)], np.float32
         ),
@@ -265,11 +270,13 @@ def _steps(
     return values
 
 
-def _packed(section: Section, values: Mapping[str, np.ndarray]) -> np.ndarray:
+def _packed(
+    section: Section, values: Mapping[str, Shaped[np.ndarray, "n ..."]]
+) -> UInt8[np.ndarray, "n section_bytes"]:
     return np.asarray(section.pack({name: jnp.asarray(value) for name, value in values.items()}))
 
 
-def _columns(episodes: Sequence[Sequence[_Answer]]) -> dict[str, np.ndarray]:
+def _columns(episodes: Sequence[Sequence[_Answer]]) -> dict[str, Shaped[np.ndarray, " N"]]:
     count = len(episodes)
     kept = np.array([len(episode) - 1 for episode in episodes])
     over = np.array([episode[-1].state in ENDS for episode in episodes], np.bool_)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int64
 
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.failures import places
@@ -23,8 +24,8 @@ class Clicks:
         actions: number of actions in all.
     """
 
-    cells: np.ndarray
-    by_kind: dict[str, np.ndarray]
+    cells: Int64[np.ndarray, "H W"]
+    by_kind: dict[str, Int64[np.ndarray, "H W"]]
     operations: dict[str, dict[str, int]]
     actions: int
 
@@ -35,8 +36,8 @@ def clicks(episodes: Iterable[Episode]) -> Clicks:
     Args:
         episodes: with a grid and actions that name cells; others count as actions only.
     """
-    cells: np.ndarray | None = None
-    by_kind: dict[str, np.ndarray] = {}
+    cells: Int64[np.ndarray, "H W"] | None = None
+    by_kind: dict[str, Int64[np.ndarray, "H W"]] = {}
     operations: dict[str, dict[str, int]] = {}
     actions = 0
     for episode in episodes:

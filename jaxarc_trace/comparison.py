@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64, Shaped
 
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.episodes import Episodes
@@ -111,7 +112,10 @@ def compare_runs(
 
 
 def _first(
-    a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], ours: int, theirs: int
+    a: Mapping[str, Shaped[np.ndarray, "..."]],
+    b: Mapping[str, Shaped[np.ndarray, "..."]],
+    ours: int,
+    theirs: int,
 ) -> tuple[int | None, tuple[str, ...]]:
     """The first row at which fields of the same name differ, and which do."""
     count = min(ours, theirs)
@@ -130,7 +134,7 @@ def _first(
     return where, tuple(sorted(name for name, row in first.items() if row == where))
 
 
-def _by_task(episodes: Episodes, column: str) -> dict[str, np.ndarray]:
+def _by_task(episodes: Episodes, column: str) -> dict[str, Float64[np.ndarray, " _"]]:
     columns = episodes.columns
     if column not in columns or columns[column].dtype.kind not in "biuf":
         numbers = [name for name, values in columns.items() if values.dtype.kind in "biuf"]
@@ -148,5 +152,5 @@ def _by_task(episodes: Episodes, column: str) -> dict[str, np.ndarray]:
     }
 
 
-def _few(tasks: Mapping[str, np.ndarray]) -> str:
+def _few(tasks: Mapping[str, Float64[np.ndarray, " _"]]) -> str:
     return ", ".join(list(tasks)[:5]) + (" and more" if len(tasks) > 5 else "") or "none"

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Shaped
 
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.episodes import Episodes
@@ -99,7 +100,7 @@ def measured(
         progress: given the numbers of the episodes to be read and how many there are, gives them
             back one by one, for instance `rich.progress.track`.
     """
-    tables: list[dict[str, np.ndarray]] = []
+    tables: list[dict[str, Shaped[np.ndarray, " _"]]] = []
     waiting = [_cached(source) if cache else None for source in episodes.sources]
     missing = [i for i, found in enumerate(waiting) if found is None]
     total = sum(len(episodes.sources[i]) for i in missing)
@@ -121,7 +122,7 @@ def _silent(numbers: Iterable[int], total: int) -> Iterable[int]:
     return numbers
 
 
-def _table(source: Any, numbers: Any) -> dict[str, np.ndarray]:
+def _table(source: Any, numbers: Any) -> dict[str, Shaped[np.ndarray, " N"]]:
     """The facts of all episodes of a source, read one after the other."""
     whole = Episodes([source], np.arange(len(source)))
     columns: dict[str, list[Any]] = {name: [] for name in FACTS}
@@ -136,7 +137,7 @@ def _table(source: Any, numbers: Any) -> dict[str, np.ndarray]:
     return {name: _column(name, values) for name, values in columns.items()}
 
 
-def _column(name: str, values: list[Any]) -> np.ndarray:
+def _column(name: str, values: list[Any]) -> Shaped[np.ndarray, " N"]:
     if name == "failures":
         return np.array([*values, None], object)[:-1]
     return np.asarray(values, _DTYPES.get(name, "i4"))
@@ -151,7 +152,7 @@ def _file(source: Any) -> Path | None:
     return run / _FOLDER / f"facts-v{VERSION}-{commit[:24]}.npz"
 
 
-def _cached(source: Any) -> dict[str, np.ndarray] | None:
+def _cached(source: Any) -> dict[str, Shaped[np.ndarray, " N"]] | None:
     """What was kept, if it is whole and of this version."""
     file = _file(source)
     if file is None or not file.is_file():
@@ -169,7 +170,7 @@ def _cached(source: Any) -> dict[str, np.ndarray] | None:
     return table
 
 
-def _keep(source: Any, table: Mapping[str, np.ndarray]) -> None:
+def _keep(source: Any, table: Mapping[str, Shaped[np.ndarray, " N"]]) -> None:
     """Writes the facts, all of them or nothing; whoever may only read a run keeps nothing."""
     file = _file(source)
     if file is None:
@@ -196,7 +197,7 @@ def _dimension_match(episode: Episode) -> int:
     if ours is None or theirs is None or not theirs[-1].any():
         return -1
 
-    def size(mask: np.ndarray) -> tuple[int, int]:
+    def size(mask: Bool[np.ndarray, "H W"]) -> tuple[int, int]:
         return int(mask.any(axis=1).sum()), int(mask.any(axis=0).sum())
 
     return int(size(ours[-1]) == size(theirs[-1]))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.episodes import Episodes
@@ -256,7 +257,7 @@ def _table(shown: Episodes) -> tuple[list[str], list[list[Any]]]:
     return ["episode", *columns], [list(row) for row in zip(*lists, strict=True)]
 
 
-def _plain(name: str, values: np.ndarray) -> list[Any]:
+def _plain(name: str, values: Shaped[np.ndarray, " episodes"]) -> list[Any]:
     if values.dtype == object:
         return [plain(value) for value in values]
     if name == "solved":

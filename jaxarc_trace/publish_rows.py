@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Shaped
 
 from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.failures import MODES
@@ -63,7 +64,7 @@ def history_row(save: Save, episodes: Episodes) -> dict[str, float | int]:
     return {k: v for k, v in found.items() if math.isfinite(v)}
 
 
-def _spread(name: str, values: np.ndarray) -> dict[str, float]:
+def _spread(name: str, values: Shaped[np.ndarray, " n"]) -> dict[str, float]:
     """Mean, median and ends of values `[n]`; nothing of none."""
     data = np.asarray(values, np.float64)
     data = data[np.isfinite(data)]
@@ -77,7 +78,9 @@ def _spread(name: str, values: np.ndarray) -> dict[str, float]:
     }
 
 
-def _measured(columns: Mapping[str, np.ndarray], ended: np.ndarray) -> dict[str, float]:
+def _measured(
+    columns: Mapping[str, Shaped[np.ndarray, " N"]], ended: Bool[np.ndarray, " N"]
+) -> dict[str, float]:
     """Similarity and failure modes, of the episodes whose steps could be read."""
     if "readable" not in columns:
         return {}

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64, Int64, Shaped
 
 from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.errors import SpecError
@@ -101,7 +102,7 @@ def summarise(episodes: Episodes, by: str | None = None, *, seed: int = 0) -> li
     return sorted(found, key=lambda summary: (-summary.episodes, summary.group))
 
 
-def interval(values: np.ndarray, what: str = "median", *, seed: int = 0) -> Interval:
+def interval(values: Shaped[np.ndarray, " n"], what: str = "median", *, seed: int = 0) -> Interval:
     """The median or mean of values, with a bootstrap interval.
 
     Args:
@@ -123,7 +124,7 @@ def interval(values: np.ndarray, what: str = "median", *, seed: int = 0) -> Inte
     return Interval(centre, float(low), float(high))
 
 
-def _of_many(data: np.ndarray, centre: float, what: str) -> Interval:
+def _of_many(data: Float64[np.ndarray, " n"], centre: float, what: str) -> Interval:
     """The interval that a bootstrap of very many values has, without its draws."""
     if what == "mean":
         half = _NORMAL * float(data.std()) / np.sqrt(len(data))
@@ -134,10 +135,12 @@ def _of_many(data: np.ndarray, centre: float, what: str) -> Interval:
     return Interval(centre, float(low), float(high))
 
 
-def _drawn(data: np.ndarray, what: str, random: np.random.Generator) -> np.ndarray:
+def _drawn(
+    data: Float64[np.ndarray, " n"], what: str, random: np.random.Generator
+) -> Float64[np.ndarray, " draws"]:
     """The statistic of `DRAWS` samples with repeats, in blocks, so that memory is bounded."""
     size = max(1, _BLOCK // len(data))
-    found: list[np.ndarray] = []
+    found: list[Float64[np.ndarray, " _"]] = []
     for start in range(0, DRAWS, size):
         rows = random.integers(0, len(data), (min(size, DRAWS - start), len(data)))
         sample = data[rows]
@@ -145,7 +148,7 @@ def _drawn(data: np.ndarray, what: str, random: np.random.Generator) -> np.ndarr
     return np.concatenate(found)
 
 
-def _groups(episodes: Episodes, by: str) -> dict[str, np.ndarray]:
+def _groups(episodes: Episodes, by: str) -> dict[str, Int64[np.ndarray, " _"]]:
     columns = episodes.columns
     name = "failures" if by == "failure" else by
     if name not in columns:
@@ -164,7 +167,9 @@ def _groups(episodes: Episodes, by: str) -> dict[str, np.ndarray]:
     return {text: np.asarray(found) for text, found in rows.items()}
 
 
-def _by_failure(column: Sequence[str] | np.ndarray) -> dict[str, np.ndarray]:
+def _by_failure(
+    column: Sequence[str] | Shaped[np.ndarray, " episodes"],
+) -> dict[str, Int64[np.ndarray, " _"]]:
     rows: dict[str, list[int]] = {}
     for row, text in enumerate(column):
         for mode in text.split(",") if text else ("none",):
