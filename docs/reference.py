@@ -47,15 +47,20 @@ HEAD = """# Commands
 RUN is a run directory, a saved trace, or a folder that holds one. An EPISODE is named by its index (`0`, `-1` for the
 last) or by its id (`lane0003-ep000012`). `KEY=VALUE` changes a [setting](configuration.md).
 
+With `--json` a command prints one JSON object on stdout and nothing else: progress, warnings and errors go to stderr.
+Keys are only ever added; a number that is NaN or infinite is `null`. `debug` alone has no `--json`, for it takes the
+whole terminal and waits for keys: `show --json` gives what it shows.
+[`jaxarc-trace --install-completion`](configuration.md) teaches the shell commands, options and settings.
+
+## Exit codes
+
 | exit code | |
 |---|---|
 | 0 | all is well |
-| 1 | the command worked, and found what its help says |
+| 1 | the command worked, and found what the second table says |
 | 2 | an error, in one line on stderr; `--traceback` shows where it came from |
+| 3 | `publish` alone: something is left to send |
 | 130 | stopped by Ctrl-C; every file in place is whole |
-
-With `--json` a command prints one JSON object on stdout and nothing else; keys are only ever added.
-[`jaxarc-trace --install-completion`](configuration.md) teaches the shell commands, options and settings.
 """
 
 
@@ -73,7 +78,17 @@ def commands() -> Iterator[tuple[str, click.Command]]:
 
 def page() -> str:
     """The text of commands.md."""
-    return "\n".join([HEAD, *(section(name, command) for name, command in commands())])
+    sections = (section(name, command) for name, command in commands())
+    return "\n".join([HEAD, exits(), *sections])
+
+
+def exits() -> str:
+    """What exit code 1 of each command means, as a table."""
+    rows = ["| command | exit code 1 |", "|---|---|"]
+    for name, command in commands():
+        found = re.search(r"; 1: ([^;]+)", command.epilog or "")
+        rows.append(f"| [`{name}`](#{name.replace(' ', '-')}) | {found[1] if found else '-'} |")
+    return "\n".join([*rows, ""])
 
 
 def section(name: str, command: click.Command) -> str:
@@ -91,9 +106,12 @@ def section(name: str, command: click.Command) -> str:
     if rows:
         parts += ["| | | default |", "|---|---|---|", *rows, ""]
     examples, _, codes = (command.epilog or "").partition("\n\nExit codes: ")
+    examples, _, keys = examples.partition("\n\nKeys of --json: ")
     lines = [line[2:] for line in examples.splitlines() if line.startswith("$ ")]
     parts += ["<!-- not run: tests/test_help.py parses each; the pages run such -->"]
-    parts += ["```bash", *lines, "```", "", f"Exit codes: {codes}", ""]
+    parts += ["```bash", *lines, "```", ""]
+    parts += [f"Keys of `--json`: {keys}", ""] if keys else []
+    parts += [f"Exit codes: {codes}", ""]
     return "\n".join(parts)
 
 

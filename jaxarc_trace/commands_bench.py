@@ -8,7 +8,16 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from jaxarc_trace.commands_common import JSON, TRACEBACK, ending, say, show_table, size, table
+from jaxarc_trace.commands_common import (
+    JSON,
+    TRACEBACK,
+    ending,
+    say,
+    show_json,
+    show_table,
+    size,
+    table,
+)
 from jaxarc_trace.errors import SpecError
 
 if TYPE_CHECKING:
@@ -23,7 +32,8 @@ def add_commands(app: typer.Typer) -> None:
         "jaxarc-trace bench --lanes 64 --rounds 5 --json > bench.json",
         "jaxarc-trace bench --env CartPole-v1 --lanes 1024 --steps 512 --out overhead.svg",
     )
-    app.command("bench", epilog=ending(*examples))(bench)
+    keys = "machine, env, lanes, steps, rows"
+    app.command("bench", epilog=ending(*examples, keys=keys))(bench)
 
 
 def bench(  # noqa: PLR0913 - one argument an option
@@ -39,7 +49,8 @@ def bench(  # noqa: PLR0913 - one argument an option
     budget: Annotated[float, typer.Option(help="Warn above this ratio.")] = 1.05,
     as_json: JSON = False,
     out: Annotated[
-        Path | None, typer.Option(help="A picture: an .svg or .png file.", show_default=False)
+        Path | None,
+        typer.Option("-o", "--out", help="A picture: an .svg or .png file.", show_default=False),
     ] = None,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
@@ -64,7 +75,7 @@ def bench(  # noqa: PLR0913 - one argument an option
         budget=budget,
     )
     if as_json:
-        typer.echo(found.json())
+        show_json(found.to_json())
     else:
         _show(found)
     for line in measuring.above_budget(found.rows):

@@ -1,12 +1,14 @@
 """What the commands share: options, finding episodes, JSON, and text that is safe to print."""
 
 import json
+import math
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
@@ -60,22 +62,49 @@ WHERE = Annotated[
         help='Only those for which it holds: "solved = false AND length > 9".', show_default=False
     ),
 ]
-JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
+_ANSWER: ContextVar[TextIO | None] = ContextVar("_ANSWER", default=None)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Leaves stdout to the JSON; what others print, a library that is imported, goes to stderr."""
+    before = _ANSWER.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _ANSWER.reset(before)
+
+
+def _json_alone(context: typer.Context, wanted: bool) -> bool:  # noqa: FBT001 - typer passes the option's value
+    if wanted:
+        context.with_resource(_alone())
+    return wanted
+
+
+JSON = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object, for scripts.", callback=_json_alone),
+]
 TRACEBACK = Annotated[
     bool, typer.Option("--traceback", help="Show the whole traceback of an error.")
 ]
 
 
-def ending(*examples: str, found: str = "") -> str:
-    """How a command's help ends: examples that can be typed, and its exit codes.
+def ending(*examples: str, keys: str = "", found: str = "", left: str = "") -> str:
+    """How a command's help ends: examples that can be typed, keys of its JSON, exit codes.
 
     Args:
         examples: whole lines, two at least.
+        keys: what `--json` prints, with the keys of what is in it: `ok, runs (path, size)`.
         found: what exit code 1 means; empty where it is not used.
+        left: what exit code 3 means, likewise.
     """
     lines = "\n\n".join(f"$ {example}" for example in examples)
-    one = f"; 1: {found}" if found else ""
-    return f"Examples:\n\n{lines}\n\nExit codes: 0: all is well{one}; 2: an error; 130: Ctrl-C."
+    data = f"\n\nKeys of --json: {keys}." if keys else ""
+    codes = {0: "all is well", 1: found, 2: "an error", 3: left, 130: "Ctrl-C"}
+    told = "; ".join(f"{code}: {meaning}" for code, meaning in codes.items() if meaning)
+    return f"Examples:\n\n{lines}{data}\n\nExit codes: {told}."
 
 
 def open_run(path: Path) -> "Episodes":
@@ -175,8 +204,22 @@ def warned() -> Iterator[None]:
 
 
 def show_json(data: Any) -> None:
-    """Prints data as one JSON object on stdout, in ASCII."""
-    sys.stdout.write(json.dumps(data, indent=1, default=str) + "\n")
+    """Prints data as one JSON object on stdout, in ASCII; NaN and the infinities are null."""
+    stdout = _ANSWER.get() or sys.stdout
+    stdout.write(json.dumps(_plain(data), indent=1, allow_nan=False) + "\n")
+
+
+def _plain(data: Any) -> Any:
+    """The same of what JSON has: arrays are lists, and whatever it does not know is text."""
+    if hasattr(data, "tolist"):
+        return _plain(data.tolist())
+    if isinstance(data, Mapping):
+        return {name: _plain(value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(value) for value in data]
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    return data if data is None or isinstance(data, str | int) else str(data)
 
 
 def say(*words: str | tuple[str, str]) -> None:

@@ -24,6 +24,7 @@ from jaxarc_trace.errors import ConfigError
 
 if TYPE_CHECKING:
     from jaxarc_trace.config_fields import Knob
+    from jaxarc_trace.config_migrate import Migration
     from jaxarc_trace.config_sections import Render, TraceConfig
 
 __all__ = ["FILE", "OVERRIDES", "add_commands", "completions", "look_of", "settings"]
@@ -77,20 +78,25 @@ _app = typer.Typer(name="config", no_args_is_help=True, help="Look at settings a
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
-    for name, command, words in (
-        ("show", show, ("level=full storage=research > my.yaml", "--config my.yaml --json")),
-        ("check", check, ("my.yaml", "my.yaml render=colorblind storage.limit_gb=2")),
-        ("groups", groups, ("", "--json")),
-        ("explain", explain, ("storage.policy", "level --json")),
+    own = "my.yaml", "my.yaml render=colorblind storage.limit_gb=2"
+    written = "level=full storage=research > my.yaml", "--config my.yaml --json"
+    explained = "settings (key, default, allowed, help); or groups, as config groups"
+    for name, command, words, keys in (
+        ("show", show, written, "trace"),
+        ("check", check, own, "path, ok, changed"),
+        ("groups", groups, ("", "--json"), "groups"),
+        ("explain", explain, ("storage.policy", "level --json"), explained),
     ):
         examples = (f"jaxarc-trace config {name} {each}".rstrip() for each in words)
-        _app.command(name, epilog=ending(*examples))(command)
+        _app.command(name, epilog=ending(*examples, keys=keys))(command)
     app.add_typer(_app, name="config")
     examples = (
         "jaxarc-trace migrate conf/config.yaml -o trace.yaml",
-        "jaxarc-trace migrate conf/visualization/debug_verbose.yaml",
+        "jaxarc-trace migrate conf/visualization/debug_verbose.yaml --json",
     )
-    app.command("migrate", epilog=ending(*examples, found="a key could not be read"))(migrate)
+    keys = "path, ok, mapped (key, became), dropped (key, why), unreadable (key, why), trace"
+    text = ending(*examples, keys=keys, found="a key could not be read")
+    app.command("migrate", epilog=text)(migrate)
 
 
 def show(
@@ -196,6 +202,7 @@ def migrate(
             "-o", "--out", help="Where to write ours; default: print it.", show_default=False
         ),
     ] = None,
+    as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
     """Turn JaxARC's own settings into ours, and list what became of every key."""
@@ -205,22 +212,15 @@ def migrate(
     found = migrated(old)
     if out is not None and out.exists():
         raise ConfigError(f"{out}: expected a path where nothing is yet, found a file; choose one")
-    # Where the settings themselves are printed, the list is no part of them.
-    console = Console(stderr=out is None)
-    for title, pairs in (
-        ("Mapped", found.mapped),
-        ("Dropped", found.dropped),
-        ("Could not be read", found.unreadable),
-    ):
-        if pairs:
-            console.print(Text(f"{title}:", style="bold"))
-        for key, text in pairs:
-            console.print(Text(f"  {visible(key)}: {visible(text)}"), soft_wrap=True)
-    if out is None:
-        typer.echo(to_yaml(found.config), nl=False)
+    text = to_yaml(found.config)
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+    if as_json:
+        show_json(_plain_migration(found, out))
     else:
-        out.write_text(to_yaml(found.config), encoding="utf-8")
-        console.print(Text(f"Written to {visible(out)}"), soft_wrap=True)
+        _show_migration(found, out)
+        if out is None:
+            typer.echo(text, nl=False)
     if found.unreadable:
         raise typer.Exit(1)
 
@@ -258,6 +258,34 @@ def look_of(run: Path, overrides: list[str]) -> "Render":
 
 def _of_render(word: str) -> bool:
     return word.removeprefix("trace.").startswith(("render=", "render."))
+
+
+def _show_migration(found: "Migration", out: Path | None) -> None:
+    """What became of every key; where the settings themselves are printed it is no part of them."""
+    console = Console(stderr=out is None)
+    for title, pairs in (
+        ("Mapped", found.mapped),
+        ("Dropped", found.dropped),
+        ("Could not be read", found.unreadable),
+    ):
+        if pairs:
+            console.print(Text(f"{title}:", style="bold"))
+        for key, text in pairs:
+            console.print(Text(f"  {visible(key)}: {visible(text)}"), soft_wrap=True)
+    if out is not None:
+        console.print(Text(f"Written to {visible(out)}"), soft_wrap=True)
+
+
+def _plain_migration(found: "Migration", out: Path | None) -> dict[str, Any]:
+    """The same for scripts, with the settings themselves; a key may be there more than once."""
+    return {
+        "path": None if out is None else str(out.absolute()),
+        "ok": not found.unreadable,
+        "mapped": [{"key": key, "became": text} for key, text in found.mapped],
+        "dropped": [{"key": key, "why": text} for key, text in found.dropped],
+        "unreadable": [{"key": key, "why": text} for key, text in found.unreadable],
+        "trace": asdict(found.config),
+    }
 
 
 def _show_setting(each: "Knob") -> None:

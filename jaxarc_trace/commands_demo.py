@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from jaxarc_trace.commands_common import TRACEBACK, ending, warned
+from jaxarc_trace.commands_common import JSON, TRACEBACK, ending, show_json, warned
 from jaxarc_trace.commands_config import FILE, OVERRIDES
 from jaxarc_trace.errors import SpecError
 
@@ -22,7 +22,12 @@ _OUT = Path("jaxarc-trace-demo")
 _EXAMPLES = (
     "jaxarc-trace demo --lanes 16",
     "jaxarc-trace demo level=full storage=research render=colorblind storage.limit_gb=2",
-    "jaxarc-trace demo --from-run jaxarc-trace-demo render=high_contrast",
+    "jaxarc-trace demo --from-run jaxarc-trace-demo render=high_contrast --json",
+)
+_KEYS = (
+    "path, trace, seed, lanes, steps, tasks, seconds, episodes, ended, solved, kept (index, id, "
+    "task, length, return, similarity_final, similarity_best, outcome, truncated, kept_by), "
+    "pictures, next"
 )
 # The folder of a demo is what --out says.
 _ELSEWHERE = ("storage.root", "storage.name")
@@ -30,7 +35,7 @@ _ELSEWHERE = ("storage.root", "storage.name")
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the command to the command line."""
-    app.command("demo", epilog=ending(*_EXAMPLES))(demo)
+    app.command("demo", epilog=ending(*_EXAMPLES, keys=_KEYS))(demo)
 
 
 def demo(  # noqa: PLR0913 - one argument an option
@@ -48,7 +53,10 @@ def demo(  # noqa: PLR0913 - one argument an option
         typer.Option(help="Steps of each environment. Default: 128.", show_default=False),
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="Folder to write to; never overwrites, takes a fresh name.")
+        Path,
+        typer.Option(
+            "-o", "--out", help="Folder to write to; never overwrites, takes a fresh name."
+        ),
     ] = _OUT,
     task: Annotated[
         list[str] | None,
@@ -64,21 +72,27 @@ def demo(  # noqa: PLR0913 - one argument an option
             help="Play again what made this run; other words change it.", show_default=False
         ),
     ] = None,
+    as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
     """Record a scripted player on ARC tasks in one jitted scan; save, load, list and draw it."""
     start = time.perf_counter()
     from jaxarc_trace.demo.run import run
-    from jaxarc_trace.demo.show import show_played, stages
+    from jaxarc_trace.demo.show import played_json, show_played, stages
 
     wanted = _wanted(out, from_run, config, overrides or [])
     given = {"seed": seed, "lanes": lanes, "steps": steps}
     given |= {"tasks": tuple(dict.fromkeys(task)) if task else None}
     wanted = replace(wanted, **{name: value for name, value in given.items() if value is not None})
-    console = Console()
+    # How far it is, is no part of what a script reads.
+    console = Console(stderr=as_json)
     with warned(), stages(console) as stage:
         played = run(wanted, stage)
-    show_played(console, wanted, played, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    if as_json:
+        show_json(played_json(wanted, played, seconds))
+    else:
+        show_played(console, wanted, played, seconds)
 
 
 def _wanted(out: Path, from_run: Path | None, file: Path | None, overrides: list[str]) -> "Demo":

@@ -32,7 +32,8 @@ _STYLES = {"ok": "green", "absent": "dim", "warning": "yellow", "wrong": "bold r
 def add_commands(app: typer.Typer) -> None:
     """Adds the command to the command line."""
     examples = "jaxarc-trace doctor", "jaxarc-trace doctor /scratch/runs --json"
-    app.command("doctor", epilog=ending(*examples, found="something is wrong"))(doctor)
+    keys = "ok, counts, findings (part, name, state, found, fix)"
+    app.command("doctor", epilog=ending(*examples, keys=keys, found="something is wrong"))(doctor)
 
 
 def doctor(

@@ -47,12 +47,13 @@ def add_commands(app: typer.Typer) -> None:
         'jaxarc-trace export runs --where "solved = false" --out failed.parquet --json',
     )
     found = "--skip-damaged left something out"
-    app.command("export", epilog=ending(*examples, found=found))(export)
+    keys = "path, episodes, bytes, skipped"
+    app.command("export", epilog=ending(*examples, keys=keys, found=found))(export)
     examples = (
         "jaxarc-trace import best.jsonl.gz --out best",
         "jaxarc-trace import --from arc-agi-3 game.jsonl --out game",
     )
-    app.command("import", epilog=ending(*examples))(import_)
+    app.command("import", epilog=ending(*examples, keys="path, episodes, stores"))(import_)
 
 
 def export(  # noqa: PLR0913 - one argument an option
@@ -60,7 +61,9 @@ def export(  # noqa: PLR0913 - one argument an option
     *,
     out: Annotated[
         Path,
-        typer.Option(help="A fresh file: .jsonl, .jsonl.gz, .jsonl.zst, .parquet or .npz."),
+        typer.Option(
+            "-o", "--out", help="A fresh file: .jsonl, .jsonl.gz, .jsonl.zst, .parquet or .npz."
+        ),
     ] = Path("episodes.jsonl.gz"),
     best: BEST = None,
     worst: WORST = None,
@@ -110,7 +113,10 @@ def import_(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Fresh folder; default: the name without its ending.", show_default=False
+            "-o",
+            "--out",
+            help="Fresh folder; default: the name without its ending.",
+            show_default=False,
         ),
     ] = None,
     as_json: JSON = False,

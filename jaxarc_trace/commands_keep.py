@@ -44,12 +44,15 @@ def add_commands(app: typer.Typer) -> None:
     )
     # So that an index of -1 is an argument and not an option.
     settings = {"ignore_unknown_options": True}
-    app.command("pin", epilog=ending(*examples), context_settings=settings)(pin)
+    text = ending(*examples, keys="path, pinned (run, episodes)")
+    app.command("pin", epilog=text, context_settings=settings)(pin)
     examples = (
         "jaxarc-trace clean runs --max-bytes 20GB --protect best --dry-run",
         "jaxarc-trace clean runs/2026-01-31T12-00-00Z_ppo --max-saves 2 --json",
     )
-    app.command("clean", epilog=ending(*examples, found="a limit cannot be kept"))(clean)
+    keys = "dry_run, freed_bytes, removed (path, bytes, reason), stayed (likewise), over"
+    text = ending(*examples, keys=keys, found="a limit cannot be kept")
+    app.command("clean", epilog=text)(clean)
 
 
 def pin(

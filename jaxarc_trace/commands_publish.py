@@ -16,6 +16,7 @@ from jaxarc_trace.commands_common import (
     JSON,
     TRACEBACK,
     WHERE,
+    ending,
     plural,
     say,
     show_json,
@@ -34,22 +35,20 @@ __all__ = ["add_commands"]
 _LOOK_SECONDS = 10.0
 _STOPPED = 130
 _RUN = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]
-_ENDING = """Examples:
-
-$ jaxarc-trace publish runs/2026-01-31T12-00-00Z_ppo --best 8 publish=wandb_full
-
-$ jaxarc-trace publish runs/2026-01-31T12-00-00Z_ppo --watch
-
-$ jaxarc-trace publish runs/2026-01-31T12-00-00Z_ppo --status
-
-Exit codes: 0: all is well; 1: something cannot be sent; 2: an error; 3: something is left to
-send; 130: Ctrl-C."""
+_EXAMPLES = ("--best 8 publish=wandb_full", "--watch", "--status --json")
+_KEYS = (
+    "path, mode, url, sent, confirmed, pending, failed, problem, offline, notes, command, seconds, "
+    "exit_code; with --dry-run instead run, keys, rows, traces, trace_bytes, galleries, lost, "
+    "publish; with --status instead run, places"
+)
 
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the command to the command line."""
-    # It has an exit code more than the other commands.
-    app.command("publish", epilog=_ENDING)(publish)
+    run = "jaxarc-trace publish runs/2026-01-31T12-00-00Z_ppo"
+    examples = (f"{run} {words}" for words in _EXAMPLES)
+    found, left = "something cannot be sent", "something is left to send"
+    app.command("publish", epilog=ending(*examples, keys=_KEYS, found=found, left=left))(publish)
 
 
 def publish(  # noqa: PLR0913 - one argument an option
@@ -136,7 +135,8 @@ def publish(  # noqa: PLR0913 - one argument an option
             else:
                 done = _published(run, config, gallery=gallery, **options)
     except KeyboardInterrupt:
-        say("Stopped. What was confirmed is noted; run it again to go on.")
+        errors = Console(stderr=True)
+        errors.print("Stopped. What was confirmed is noted; run it again to go on.")
         raise typer.Exit(_STOPPED) from None
     _show(done, as_json=as_json)
     if done.exit_code:

@@ -5,6 +5,7 @@ leaves), or a run directory with several under `traces`.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,28 +46,39 @@ _THEME = Annotated[str, typer.Option(help="default, colorblind, high_contrast or
 _LOOK = Annotated[
     str | None,
     typer.Option(
-        "--theme", help="Short for render.theme=..., of the same names.", show_default=False
+        "--theme",
+        help="default, colorblind, high_contrast or dark; short for render.theme=...",
+        show_default=False,
     ),
 ]
+_SHOW_KEYS = (
+    "path, episode (id, lane, number, environment, task, pair, outcome, success, complete, length, "
+    "dropped, return, score_final, score_best, no_ops, kept_by, failures, moments, input, target), "
+    "steps (step, operation, action, reward, return, similarity, similarity_change, terminated, "
+    "truncated, submit, valid, no_op, badges, failures, shapes, grids, fields)"
+)
+_RENDER_KEYS = "path, episodes, written, skipped, failed"
+_COMPARE_KEYS = (
+    "path, a (as the episode of show), b (likewise), deltas (length, return, score_final, "
+    "score_best, no_ops), same_start, first_action, first_state, differing, first_divergence "
+    "(step, a, b)"
+)
 
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
-    for name, command, words, found in (
-        ("show", show, ("0 --step -1", "lane0003-ep000001 --theme dark"), ""),
-        (
-            "render",
-            render,
-            ("--best 3 --format svg,gif", '--where "length > 9" render=colorblind --out drawn'),
-            "some could not be drawn",
-        ),
-        ("report", report, ("--out report.html", '--where "solved = false" --out failed.html'), ""),
-        ("compare", compare, ("0 5", "0 -1 --out compare.png --theme colorblind"), ""),
+    drawn = "--best 3 --format svg,gif", '--where "length > 9" render=colorblind --out drawn'
+    written = "--out report.html", '--where "solved = false" --out failed.html'
+    for name, command, words, keys, found in (
+        ("show", show, ("0 --step -1", "lane0003-ep000001 --json"), _SHOW_KEYS, ""),
+        ("render", render, drawn, _RENDER_KEYS, "some could not be drawn"),
+        ("report", report, written, "path, episodes, bytes", ""),
+        ("compare", compare, ("0 5 --json", "0 -1 --out compare.png"), _COMPARE_KEYS, ""),
     ):
         # So that an index of -1 is an argument and not an option.
         settings = {"ignore_unknown_options": True} if name in ("show", "compare") else None
         examples = (f"jaxarc-trace {name} jaxarc-trace-demo {each}" for each in words)
-        text = ending(*examples, found=found)
+        text = ending(*examples, keys=keys, found=found)
         app.command(name, epilog=text, context_settings=settings)(command)
 
 
@@ -81,22 +93,23 @@ def show(
         ),
     ] = None,
     theme: _THEME = "default",
+    as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
-    """Show an episode on the terminal: all of its steps, or one."""
-    from jaxarc_trace.render import terminal
+    """Show an episode on the terminal: all of its steps, or one.
 
+    With --json its facts, and those of each step, grids as lists of rows; cells are named by row
+    and column, from 0.
+    """
     found = _episode(open_run(run), episode)
     steps = range(len(found)) if step is None else [_index(found, step)]
-    # A terminal that cannot show a character shows its code.
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
-    if not steps:
-        typer.echo(repr(found))
-    for number, t in enumerate(steps):
-        if number:
-            typer.echo()
-        typer.echo(terminal(found, t, theme=theme), color=True)
+    if as_json:
+        from jaxarc_trace.episode_json import episode_facts, step_facts
+
+        told = [step_facts(found, t) for t in steps]
+        show_json({"path": str(run.absolute()), "episode": episode_facts(found), "steps": told})
+        return
+    _show_steps(found, steps, theme)
 
 
 def render(  # noqa: PLR0913 - one argument an option
@@ -116,7 +129,8 @@ def render(  # noqa: PLR0913 - one argument an option
     kinds: Annotated[str, typer.Option("--kind", help="summary, step.")] = "summary,step",
     theme: _LOOK = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder; default: `renders` in RUN.", show_default=False)
+        Path | None,
+        typer.Option("-o", "--out", help="Folder; default: `renders` in RUN.", show_default=False),
     ] = None,
     first: Annotated[
         list[str] | None,
@@ -183,7 +197,9 @@ def report(
     overrides: OVERRIDES = None,
     *,
     where: WHERE = None,
-    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.")] = Path(
+        "report.html"
+    ),
     theme: _LOOK = None,
     as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
@@ -205,18 +221,46 @@ def compare(
     a: Annotated[str, typer.Argument(help="Index or id of one episode.", show_default=False)],
     b: Annotated[str, typer.Argument(help="Index or id of the other.", show_default=False)],
     *,
-    out: Annotated[Path, typer.Option(help="An .svg or .png file.")] = Path("compare.svg"),
+    out: Annotated[Path, typer.Option("-o", "--out", help="An .svg or .png file.")] = Path(
+        "compare.svg"
+    ),
     theme: _THEME = "default",
+    as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
-    """Draw two episodes beside each other."""
+    """Draw two episodes beside each other.
+
+    With --json also what B has more than A, and the first step at which they part.
+    """
     from jaxarc_trace.render import compare as draw
 
     if out.suffix not in (".svg", ".png"):
         raise SpecError(f"expected --out to end in .svg or .png, found {out.name!r}.")
     episodes = open_run(run)
-    picture = draw([_episode(episodes, a), _episode(episodes, b)], theme)
-    typer.echo(picture.save_png(out) if out.suffix == ".png" else picture.save_svg(out))
+    pair = _episode(episodes, a), _episode(episodes, b)
+    picture = draw(pair, theme)
+    written = picture.save_png(out) if out.suffix == ".png" else picture.save_svg(out)
+    if as_json:
+        from jaxarc_trace.episode_json import comparison_facts
+
+        show_json({"path": str(out.absolute()), **comparison_facts(*pair)})
+    else:
+        typer.echo(written)
+
+
+def _show_steps(found: "Episode", steps: Sequence[int], theme: str) -> None:
+    """The steps as pictures made of characters."""
+    from jaxarc_trace.render import terminal
+
+    # A terminal that cannot show a character shows its code.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+    if not steps:
+        typer.echo(repr(found))
+    for number, t in enumerate(steps):
+        if number:
+            typer.echo()
+        typer.echo(terminal(found, t, theme=theme), color=True)
 
 
 def _is_trace(path: Path) -> bool:

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ENV", "add_commands", "some_of", "world_of"]
 
+_KEYS = (
+    "ok, exact, close, diverged, unknown, episodes (id, verdict, mode, steps, verified, tolerance, "
+    "digests, first, largest, drift, notes)"
+)
 _FOUND = 1
 _SHOWN = 20
 ENV = Annotated[
@@ -53,7 +57,9 @@ def add_commands(app: typer.Typer) -> None:
     )
     app.command(
         "replay",
-        epilog=ending(*examples, found="an episode diverges, or cannot be stepped again"),
+        epilog=ending(
+            *examples, keys=_KEYS, found="an episode diverges, or cannot be stepped again"
+        ),
         # So that an index of -1 is an argument and not an option.
         context_settings={"ignore_unknown_options": True},
     )(replay)

@@ -35,6 +35,18 @@ __all__ = ["add_commands"]
 
 _DAMAGED = 1
 _SHOWN = 12
+_LIST_KEYS = (
+    "root, runs (path, name, created, saves, last_step, bytes, pinned, writer, problem, kind)"
+)
+_INFO_KEYS = (
+    "kind, path, episodes, steps, outcomes, returns, created, version, packages, environment; of a "
+    "run also id, format, name, python, host, user, command, directory, git, config, writer, "
+    "pinned, retention, saves (name, step, bytes); of a store also bytes, run, process, policies, "
+    "spec, metadata, columns, fields"
+)
+_VERIFY_KEYS = (
+    "ok, episodes, damaged_episodes, stores (path, ok, episodes, damaged, files, problems)"
+)
 _WIDE = 100
 """From this width on the list has room for the time, which the name of a run has as well."""
 
@@ -42,13 +54,13 @@ _WIDE = 100
 def add_commands(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
     run = "runs/2026-01-31T12-00-00Z_ppo"
-    for name, command, words, found in (
-        ("list", list_, ("runs", "runs --json"), ""),
-        ("info", info, (run, "jaxarc-trace-demo --json"), ""),
-        ("verify", verify, ("runs", f"{run} --json"), "something is damaged"),
+    for name, command, words, keys, found in (
+        ("list", list_, ("runs", "runs --json"), _LIST_KEYS, ""),
+        ("info", info, (run, "jaxarc-trace-demo --json"), _INFO_KEYS, ""),
+        ("verify", verify, ("runs", f"{run} --json"), _VERIFY_KEYS, "something is damaged"),
     ):
         examples = (f"jaxarc-trace {name} {each}" for each in words)
-        app.command(name, epilog=ending(*examples, found=found))(command)
+        app.command(name, epilog=ending(*examples, keys=keys, found=found))(command)
 
 
 def list_(

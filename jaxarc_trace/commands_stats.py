@@ -25,7 +25,7 @@ from jaxarc_trace.commands_common import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jaxarc_trace.statistics import Interval, Summary
+    from jaxarc_trace.statistics import Summary
 
 __all__ = ["add_commands"]
 
@@ -39,10 +39,15 @@ def add_commands(app: typer.Typer) -> None:
         "jaxarc-trace stats jaxarc-trace-demo --by failure",
         'jaxarc-trace stats runs --by task --where "length > 9" --json',
     )
-    app.command("stats", epilog=ending(*examples))(stats)
+    keys = "by, groups (group, episodes, ended, solved, medians)"
+    app.command("stats", epilog=ending(*examples, keys=keys))(stats)
     examples = "jaxarc-trace failures", "jaxarc-trace failures --check --json"
+    keys = (
+        "modes; with --check also ok, episodes, clean, and for each mode (planted, found, right, "
+        "precision, recall)"
+    )
     found = "a precision or recall is below 0.95"
-    app.command("failures", epilog=ending(*examples, found=found))(failures)
+    app.command("failures", epilog=ending(*examples, keys=keys, found=found))(failures)
 
 
 def stats(
@@ -132,10 +137,9 @@ def _show_scores(scores: "Iterable[Any]") -> None:
     show_table(made)
 
 
-def _measured(score: Any) -> dict[str, float | None]:
-    """The numbers of a mode; a share of nothing is null."""
-    values = {name: getattr(score, name) for name in _NUMBERS}
-    return {name: None if value != value else value for name, value in values.items()}  # noqa: PLR0124 - NaN
+def _measured(score: Any) -> dict[str, float]:
+    """The numbers of a mode; a share of nothing is NaN."""
+    return {name: getattr(score, name) for name in _NUMBERS}
 
 
 def _show(found: "list[Summary]", by: str | None) -> None:
@@ -150,13 +154,10 @@ def _show(found: "list[Summary]", by: str | None) -> None:
 
 
 def _plain(summary: "Summary") -> dict[str, Any]:
-    def numbers(found: "Interval") -> dict[str, float | None]:
-        return {k: None if v != v else v for k, v in vars(found).items()}  # noqa: PLR0124 - NaN
-
     return {
         "group": summary.group,
         "episodes": summary.episodes,
         "ended": summary.ended,
-        "solved": numbers(summary.solved),
-        "medians": {name: numbers(value) for name, value in summary.medians.items()},
+        "solved": vars(summary.solved),
+        "medians": {name: vars(value) for name, value in summary.medians.items()},
     }

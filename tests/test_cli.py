@@ -23,7 +23,7 @@ import jaxarc_trace as jt
 from jaxarc_trace import cli
 from jaxarc_trace.demo import run as run_module
 from jaxarc_trace.demo.run import KEEP, Demo, run
-from jaxarc_trace.demo.show import episode_table
+from jaxarc_trace.demo.show import episode_table, played_json
 from jaxarc_trace.demo.tasks import _content
 from jaxarc_trace.errors import SpecError, StoreError
 from tests.arc import SMALL
@@ -187,6 +187,31 @@ def test_the_table_has_a_row_for_each_kept_episode(played: Any) -> None:
     assert [row[1] for row in rows] == [tasks[i] for i in played.kept]
     assert any("solved" in row for row in rows)
     assert max(map(len, lines)) <= 80
+
+
+def test_the_demo_for_scripts_has_the_same_rows_and_commands_that_find_them(
+    played: Any, command: Command
+) -> None:
+    data = played_json(Demo(played.folder, seed=1, lanes=12, steps=48, tasks=SMALL), played, 2.0)
+    assert (data["path"], data["seed"], data["tasks"]) == (str(played.folder), 1, SMALL)
+    assert [row["index"] for row in data["kept"]] == list(played.kept)
+    for row in data["kept"]:
+        episode = played.episodes[row["index"]]
+        assert (row["id"], row["length"], row["outcome"]) == (
+            episode.id, episode.length, episode.outcome,
+        )  # fmt: skip
+        assert row["return"] == played.episodes.columns["return"][row["index"]]
+        assert row["kept_by"]
+        assert set(row["kept_by"]) <= set(episode.kept_by)
+    assert data["solved"] < data["ended"]
+    assert data["pictures"] == [str(file) for file in played.pictures]
+    show = shlex.split(data["next"][0])
+    said = command(*show[show.index("show") :], "--step", 1)
+    assert said.out.startswith("Step 1 of ")
+    assert (
+        command(*show[show.index("show") :], "--json").data["episode"]["id"]
+        == (data["kept"][0]["id"])
+    )
 
 
 def test_names_in_the_table_are_text_and_not_markup(played: Any) -> None:

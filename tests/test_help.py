@@ -77,8 +77,27 @@ def test_what_gives_facts_gives_them_as_json() -> None:
         for name, command in COMMANDS.items()
         if not any("--json" in each.opts for each in command.params)
     }
-    # These draw, play, ask for keys, or write a file of settings.
-    assert without == {"compare", "debug", "demo", "migrate", "show"}
+    # It takes the whole terminal and asks for keys.
+    assert without == {"debug"}
+
+
+def test_a_file_or_folder_to_write_is_named_alike_everywhere() -> None:
+    options = {name: [each.opts for each in command.params] for name, command in COMMANDS.items()}
+    writing = {name for name, found in options.items() if any("--out" in opts for opts in found)}
+    assert writing == {
+        name for name, found in options.items() if ["-o", "--out"] in [list(o) for o in found]
+    }
+    assert {"demo", "render", "report", "compare", "export", "import", "migrate"} <= writing
+
+
+def test_the_page_of_commands_has_the_exit_codes_of_each() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    table = page.partition("## Exit codes")[2].partition("\n## ")[0]
+    for name, command in COMMANDS.items():
+        (row,) = (line for line in table.splitlines() if line.startswith(f"| [`{name}`]"))
+        _, _, found = (command.epilog or "").partition("; 1: ")
+        assert row.endswith(f"| {found.partition(';')[0] or '-'} |")
+        assert "; 3: " not in (command.epilog or "") or f"`{name}` alone" in table
 
 
 def test_the_page_of_commands_and_the_table_of_settings_are_up_to_date() -> None:

@@ -21,7 +21,7 @@ from jaxarc_trace.config_run import kept_by
 from jaxarc_trace.demo.run import Demo, Played, plural
 from jaxarc_trace.demo.tasks import DEMO_TASKS
 
-__all__ = ["episode_table", "show_played", "stages"]
+__all__ = ["episode_table", "played_json", "show_played", "stages"]
 
 # From this terminal width on the table has room for what the tasks ask for.
 _WIDE = 108
@@ -136,13 +136,19 @@ def _task(episodes: Any, position: int) -> str:
 
 def _counts(played: Played) -> str:
     """How many episodes ended, and how many of them are where."""
-    spec = played.episodes.spec
-    seen, failed = spec["episodes_seen"], spec["eligible"]["failed"]
+    ended, solved = _ended(played)
     recent = len(played.episodes) - len(played.kept)
     return (
-        f"{plural(seen, 'episode')} ended, {seen - failed} of them solved. The trace holds "
+        f"{plural(ended, 'episode')} ended, {solved} of them solved. The trace holds "
         f"{len(played.kept)} that were kept by policy, and {recent} more because they are recent."
     )
+
+
+def _ended(played: Played) -> tuple[int, int]:
+    """How many episodes ended in all, kept or not, and how many of them were solved."""
+    spec = played.episodes.spec
+    seen, failed = spec["episodes_seen"], spec["eligible"]["failed"]
+    return seen, seen - failed
 
 
 def _next_steps(played: Played, folder: str, trace: str, summaries: list[Path]) -> Text:
@@ -158,15 +164,64 @@ def _next_steps(played: Played, folder: str, trace: str, summaries: list[Path]) 
         f"import jaxarc_trace as jt; episode = jt.load({json.dumps(trace)})[{first}]; "
         'print(episode); jt.render.summary(episode).save_svg("summary.svg")'
     )
-    folder = shlex.quote(folder)
     lines.append(
         "\nType next, to look at an episode here, to draw more, to browse all:\n", style="bold"
     )
-    for words in (f"show {folder} {first}", f"render {folder} --best 4", f"report {folder}"):
-        lines.append(f"  {_command()} {words}\n")
+    for words in _commands(folder, first):
+        lines.append(f"  {words}\n")
     lines.append("\nOr load an episode and draw it yourself:\n", style="bold")
     lines.append(f"  {_python()} -c {shlex.quote(program)}\n")
     return lines
+
+
+def played_json(demo: Demo, played: Played, seconds: float) -> dict[str, Any]:
+    """The same for scripts, with whole paths; with `level=off` nothing was kept or written."""
+    found: dict[str, Any] = {
+        "path": None if played.folder is None else str(played.folder.absolute()),
+        "trace": None if played.trace is None else str(played.trace.absolute()),
+        **{name: getattr(demo, name) for name in ("seed", "lanes", "steps", "tasks")},
+        "seconds": round(seconds, 3),
+        "episodes": len(played.episodes),
+        "ended": None,
+        "solved": None,
+        "kept": _rows(played),
+        "pictures": [str(file.absolute()) for file in played.pictures],
+        "next": [],
+    }
+    if played.folder is not None:
+        ended, solved = _ended(played)
+        first = played.kept[0] if played.kept else 0
+        commands = _commands(str(played.folder.absolute()), first)
+        found |= {"ended": ended, "solved": solved, "next": commands}
+    return found
+
+
+_ROW = (
+    "index", "id", "task", "length", "return", "similarity_final", "similarity_best", "outcome",
+    "truncated", "kept_by",
+)  # fmt: skip
+
+
+def _rows(played: Played) -> list[dict[str, Any]]:
+    """The rows of the table, each with the id that other commands take."""
+    if not played.kept:
+        return []
+    from jaxarc_trace.render.queue import ids
+
+    episodes, names, found = played.episodes, ids(played.episodes), []
+    for position in played.kept:
+        row = {name: column[position] for name, column in episodes.columns.items()}
+        row["task"] = row["task"] if "task" in row else _task(episodes, position)
+        row |= {"index": position, "id": names[position], "kept_by": kept_by(episodes, position)}
+        found.append({name: row[name] for name in _ROW})
+    return found
+
+
+def _commands(folder: str, first: int) -> list[str]:
+    """What to type next: to look at an episode, to draw more, to browse all."""
+    name = shlex.quote(folder)
+    words = (f"show {name} {first}", f"render {name} --best 4", f"report {name}")
+    return [f"{_command()} {each}" for each in words]
 
 
 def _short(path: Path) -> str:
