@@ -3,6 +3,7 @@
 Exit codes: 0 when every episode was confirmed, 1 when one was not, 2 for an error.
 """
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,6 +83,8 @@ def replay(
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
     """Step episodes again and compare every recorded value: exact, or the first that differs."""
+    # JaxARC raises through host callbacks unless Equinox is told not to, before it is imported.
+    os.environ.setdefault("EQX_ON_ERROR", "off")
     from jaxarc_trace.replay import replays
 
     episodes = some_of(selected(open_run(run), where), episode)
