@@ -112,7 +112,7 @@ class Episodes(Sequence[Episode]):
         episode = decode(
             source.schema,
             parts,
-            {name: column[row] for name, column in source.columns.items()},
+            source.values(row),
             policies=source.policies,
             environment=source.environment,
             metadata=source.metadata,

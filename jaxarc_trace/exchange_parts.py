@@ -44,8 +44,7 @@ def selected(episodes: Episodes, skipped: list[str], *, skip_damaged: bool) -> I
                 raise parts
             skipped.append(str(parts))
             continue
-        values = {name: column[row] for name, column in source.columns.items()}
-        yield Packed(sources[id(source)], values, parts)
+        yield Packed(sources[id(source)], source.values(row), parts)
 
 
 def header_of(source: Source) -> dict[str, Any]:

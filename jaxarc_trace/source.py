@@ -62,6 +62,10 @@ class Source(Protocol):
         """Number of episodes."""
         ...
 
+    def values(self, row: int) -> Mapping[str, Any]:
+        """What the columns say of one episode."""
+        ...
+
     def packed(self, row: int) -> EpisodeBytes:
         """Records uint8 `[T, record_bytes]`, constants and final state of one episode."""
         ...
@@ -91,6 +95,10 @@ class InMemory:
 
     def __len__(self) -> int:
         return len(self.recording)
+
+    def values(self, row: int) -> Mapping[str, Any]:
+        """What the columns say of one episode."""
+        return {name: column[row] for name, column in self.columns.items()}
 
     def packed(self, row: int) -> EpisodeBytes:
         """The packed bytes of one episode."""

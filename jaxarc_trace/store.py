@@ -96,6 +96,9 @@ def _write(
 def load(path: PathLike | Sequence[PathLike], *, env: Any = None, **options: Any) -> Episodes:
     """Opens one stored trace or several: reads their index, no episode.
 
+    Of one, what there is to know of all episodes is read when it is first asked for, if it is
+    long: opening takes the same time however many there are.
+
     Of several, an episode that was saved more than once is there once; see `Episodes.join`.
 
     Args:
@@ -112,7 +115,8 @@ def load(path: PathLike | Sequence[PathLike], *, env: Any = None, **options: Any
             when it is read.)
     """
     paths = [path] if isinstance(path, str | os.PathLike) else list(path)
-    episodes = Episodes.join([open_store(local_path(entry)) for entry in paths])
+    whole = len(paths) > 1
+    episodes = Episodes.join([open_store(local_path(entry), whole=whole) for entry in paths])
     if env is None:
         return episodes
     from jaxarc_trace.replay import with_frames

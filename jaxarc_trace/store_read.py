@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import tensorstore as ts
+from jaxtyping import Shaped
 
 from jaxarc_trace.errors import CorruptEpisodeError, NotATraceError, StoreError
 from jaxarc_trace.recording import EpisodeBytes
@@ -52,7 +53,6 @@ class StoredTrace:
         header: what its `trace.json` says.
         files: SHA-256 of each of its files, by relative name.
         commit: SHA-256 of its `COMMIT`, which no other store has.
-        columns: `[N]` arrays, one value an episode.
         lease: what keeps the store from being cleaned away, if anything; it lives as long.
     """
 
@@ -70,10 +70,33 @@ class StoredTrace:
         self.environment: Mapping[str, Any] = header.environment
         self.metadata: Mapping[str, Any] = header.metadata
         self.spec: Mapping[str, Any] = header.spec
-        rows = self._whole("columns").reshape(-1).view(header.row_dtype)
-        self.columns: Mapping[str, np.ndarray] = {
-            name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ()
-        }
+        self._some: tuple[int, np.ndarray] | None = None
+
+    @functools.cached_property
+    def columns(self) -> Mapping[str, Shaped[np.ndarray, " N"]]:
+        """`[N]` arrays, one value an episode; read when they are first asked for.
+
+        Raises:
+            StoreError: when they are damaged.
+        """
+        rows = self._whole("columns").reshape(-1).view(self.header.row_dtype)
+        return {name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ()}
+
+    def values(self, row: int) -> Mapping[str, Any]:
+        """What the columns say of one episode; of a large store only a part of them is read.
+
+        Raises:
+            StoreError: when that part is damaged.
+        """
+        leaf = self.header.leaves["columns"]
+        index, place = divmod(row, leaf.rows_per_chunk)
+        if "columns" in self.__dict__ or not leaf.chunk_sha256:
+            return {name: column[row] for name, column in self.columns.items()}
+        if self._some is None or self._some[0] != index:
+            octets = self._read("columns", leaf, index)
+            self._some = (index, octets.reshape(-1).view(self.header.row_dtype))
+        found = self._some[1][place]
+        return {name: found[name] for name in found.dtype.names or ()}
 
     def __len__(self) -> int:
         return self.header.episodes
@@ -90,15 +113,16 @@ class StoredTrace:
         Raises:
             CorruptEpisodeError: when they cannot be read or are not what was written.
         """
-        start = int(self.columns["start"][row])
-        stop = start + int(self.columns["kept"][row])
+        values = self.values(row)
+        start = int(values["start"])
+        stop = start + int(values["kept"])
         try:
             records = self._rows("records", start, stop)
             constants = self._rows("constants", row, row + 1)
             finals = self._rows("finals", row, row + 1)
         except UNREADABLE as error:
             raise self._corrupt(row, f"cannot be read ({_first_line(error)})") from error
-        if episode_checksum(records, constants, finals) != int(self.columns["checksum"][row]):
+        if episode_checksum(records, constants, finals) != int(values["checksum"]):
             raise self._corrupt(row, "does not match its checksum")
         return records, constants[0], finals[0]
 
@@ -144,11 +168,18 @@ class StoredTrace:
 
     def _whole(self, name: str) -> np.ndarray:
         """All rows of a leaf that has a checksum of its own."""
-        leaf = self.header.leaves[name]
+        return self._read(name, self.header.leaves[name], None)
+
+    def _read(self, name: str, leaf: Leaf, index: int | None) -> np.ndarray:
+        """The rows of one chunk of a leaf, or all, that are what was written."""
+        expected = leaf.sha256 if index is None else leaf.chunk_sha256[index]
+        size = leaf.rows_per_chunk
+        count = leaf.rows if index is None else min(size, leaf.rows - index * size)
         try:
             array = _handles(self.path, self.commit).open(name, leaf)
-            rows = array.read().result().reshape(-1, *leaf.row_shape)[: leaf.rows]
-            problem = "" if checksum(rows).hexdigest() == leaf.sha256 else "its checksum differs"
+            part = array if index is None else array[index]
+            rows = part.read().result().reshape(-1, *leaf.row_shape)[:count]
+            problem = "" if checksum(rows).hexdigest() == expected else "its checksum differs"
         except UNREADABLE as error:
             rows, problem = np.zeros(0), _first_line(error)
         if problem:
@@ -173,7 +204,8 @@ class StoredTrace:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _corrupt(self, row: int, problem: str) -> CorruptEpisodeError:
-        lane, number = (int(self.columns[name][row]) for name in ("lane", "number"))
+        values = self.values(row)
+        lane, number = (int(values[name]) for name in ("lane", "number"))
         return CorruptEpisodeError(
             f"{self.path}: episode {row} (lane {lane}, number {number}) {problem}; files that "
             f"changed since they were written: {', '.join(self.damaged_files()) or 'none'}. The "
@@ -181,8 +213,12 @@ class StoredTrace:
         )
 
 
-def open_store(path: Path) -> StoredTrace:
+def open_store(path: Path, *, whole: bool = True) -> StoredTrace:
     """Opens the store at an absolute path: reads its index, no episode.
+
+    Args:
+        path: where it is.
+        whole: also read the columns of a large store now, so that damage to them shows now.
 
     Raises:
         NotATraceError: when nothing was committed there.
@@ -203,7 +239,10 @@ def open_store(path: Path) -> StoredTrace:
             "damaged; restore both from a copy"
         )
     header = Header.from_json(text.decode(), str(path))
-    return StoredTrace(path, header, files, hashlib.sha256(marker.encode()).hexdigest())
+    store = StoredTrace(path, header, files, hashlib.sha256(marker.encode()).hexdigest())
+    if whole or header.leaves["columns"].chunks == 1:
+        _ = store.columns
+    return store
 
 
 def _reopen(path: Path, commit: str) -> StoredTrace:

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorstore as ts
 
 from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.errors import CorruptEpisodeError, NotATraceError, StoreError
 from jaxarc_trace.recording import Recording
 from jaxarc_trace.store import load, save, verify
+from jaxarc_trace.store_read import fresh_context, open_array
 from tests.recordings import recording
 
 LENGTHS = [5, 40, 0, 17, 30, 1, 25, 60, 8, 33, 12, 50]
@@ -215,3 +217,54 @@ def test_reading_twice_does_not_forget_the_damage(store: Path):
     for _ in range(2):
         outcomes = intact(store, recording(LENGTHS, side=16))
         assert False in outcomes
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Recording]:
+    """A store of many short episodes, what is known of which takes several chunks."""
+    saved = recording([1, 2, 0, 1] * 60)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxarc_trace.store_format.CHUNK_BYTES", 4096)
+        path = save(tmp_path_factory.mktemp("long") / "a", saved)
+    return path, saved
+
+
+def test_of_a_long_store_only_what_is_asked_for_is_read(long: tuple[Path, Recording]):
+    path, saved = long
+    episodes = load(path)
+    (source,) = episodes.sources
+    assert source.header.leaves["columns"].chunks > 3
+    assert [len(episodes[index]) for index in (0, 101, 239)] == [1, 2, 1]
+    assert "columns" not in vars(source)
+    for row in (0, 5, 100, 239):
+        found = source.values(row)
+        assert all(found[name] == column[row] for name, column in saved.columns.items())
+    assert "columns" not in vars(source)
+    assert np.array_equal(episodes.columns["lane"], saved.columns["lane"])
+    assert source.values(7)["lane"] == saved.columns["lane"][7]
+
+
+def test_a_changed_part_of_what_is_known_never_passes_for_right(
+    long: tuple[Path, Recording], tmp_path: Path
+):
+    origin, saved = long
+    path = shutil.copytree(origin, tmp_path / "a")
+    leaf = load(path).sources[0].header.leaves["columns"]
+    context = fresh_context()
+    spec = open_array(path, "columns", context).spec()
+    array = ts.open(spec, open=True, read=True, write=True, context=context).result()
+    # A write that is whole for TensorStore and Orbax, as that of a second writer would be.
+    array[1, 3, 5] = np.uint8(array[1, 3, 5].read().result() ^ 1)
+    (source,) = load(path).sources
+    inside = range(leaf.rows_per_chunk, 2 * leaf.rows_per_chunk)
+    for row in range(len(saved)):
+        values, error = attempt(lambda row=row: source.values(row))
+        if row in inside:
+            assert f"{path}: the part 'columns' is damaged (its checksum differs" in str(error)
+        else:
+            assert all(values[name] == column[row] for name, column in saved.columns.items())
+    with pytest.raises(StoreError, match="the part 'columns' is damaged"):
+        _ = source.columns
+    with pytest.raises(StoreError, match="the part 'columns' is damaged"):
+        load([path, origin])
+    assert not verify(path).ok
