@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Int32, Integer, UInt, UInt8, UInt32
 
 from jaxarc_trace.plan import Plan, record_words
 from jaxarc_trace.spec import TraceSpec
@@ -22,6 +23,9 @@ __all__ = ["Finishers", "Shelf", "empty_shelf", "shelved"]
 # Steps copied at once when an episode goes on the shelf.
 _BLOCK = 32
 _HIGHEST = np.uint32(2**32 - 1)
+
+# Who stays on the shelf, who has entered, and who waits.
+Admission = tuple[Bool[Array, " slot"], Bool[Array, " lane"], Bool[Array, " lane"]]
 
 
 class Shelf(eqx.Module):
@@ -40,15 +44,15 @@ class Shelf(eqx.Module):
         member: bool `[slot, policy]`; a slot that no policy claims is free.
     """
 
-    records: tuple[jax.Array, ...]
-    constants: jax.Array
-    finals: jax.Array
+    records: tuple[UInt[Array, "*slot time _"], ...]
+    constants: UInt8[Array, "*slot constant_bytes"]
+    finals: UInt8[Array, "*slot state_bytes"]
     stats: Stats
-    lane: jax.Array
-    number: jax.Array
-    end_step: jax.Array
-    wanted: jax.Array
-    member: jax.Array
+    lane: Int32[Array, "*slot"]
+    number: UInt32[Array, "*slot"]
+    end_step: UInt32[Array, "*slot"]
+    wanted: UInt32[Array, "*slot policy"]
+    member: Bool[Array, "*slot policy"]
 
 
 class Finishers(NamedTuple):
@@ -66,14 +70,16 @@ class Finishers(NamedTuple):
         cursor: uint32 scalar, steps recorded, the last one included.
     """
 
-    done: jax.Array
+    done: Bool[Array, " lane"]
     stats: Stats
-    ends: Callable[[jax.Array], tuple[jax.Array, jax.Array]]
-    lane: jax.Array
-    salt: jax.Array
-    number: jax.Array
-    ring: tuple[jax.Array, ...]
-    cursor: jax.Array
+    ends: Callable[
+        [Integer[Array, ""]], tuple[UInt8[Array, " constant_bytes"], UInt8[Array, " state_bytes"]]
+    ]
+    lane: Int32[Array, " lane"]
+    salt: UInt32[Array, " lane"]
+    number: UInt32[Array, " lane"]
+    ring: tuple[UInt[Array, "capacity lane _"], ...]
+    cursor: UInt32[Array, ""]
 
 
 def empty_shelf(plan: Plan, slots: int, policies: int) -> Shelf:
@@ -96,7 +102,9 @@ def empty_shelf(plan: Plan, slots: int, policies: int) -> Shelf:
     )
 
 
-def shelved(spec: TraceSpec, shelf: Shelf, ended: Finishers) -> tuple[Shelf, jax.Array]:
+def shelved(
+    spec: TraceSpec, shelf: Shelf, ended: Finishers
+) -> tuple[Shelf, UInt32[Array, " policy"]]:
     """The shelf after the finishers were ranked against it.
 
     Args:
@@ -127,7 +135,9 @@ def shelved(spec: TraceSpec, shelf: Shelf, ended: Finishers) -> tuple[Shelf, jax
     return shelf, eligible.sum(axis=0, dtype=jnp.uint32)
 
 
-def _above_weakest(spec: TraceSpec, shelf: Shelf, wanted: jax.Array) -> jax.Array:
+def _above_weakest(
+    spec: TraceSpec, shelf: Shelf, wanted: UInt32[Array, "lane policy"]
+) -> Bool[Array, "lane policy"]:
     """bool `[lane, policy]`: a slot is free, or some episode in one is wanted less.
 
     An equally wanted one stays, because it is older.
@@ -142,10 +152,10 @@ def _admitted(
     shelf: Shelf,
     column: int,
     slots: int,
-    wanted: jax.Array,
-    hopeful: jax.Array,
-    lane: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
+    wanted: UInt32[Array, " lane"],
+    hopeful: Bool[Array, " lane"],
+    lane: Int32[Array, " lane"],
+) -> tuple[Bool[Array, " slot"], Bool[Array, " lane"]]:
     """Lets the finishers in one by one, the most wanted first, while each beats the weakest.
 
     No finisher is put out again by a later one, which is wanted no more than it. The loop runs
@@ -164,26 +174,24 @@ def _admitted(
     """
     kept = shelf.wanted[:, column]
 
-    def weakest(member: jax.Array) -> jax.Array:
+    def weakest(member: Bool[Array, " slot"]) -> Integer[Array, ""]:
         """Of the least wanted the youngest, and of those the one in the highest lane."""
         least = member & (kept == jnp.where(member, kept, _HIGHEST).min())
         young = least & (shelf.end_step == jnp.where(least, shelf.end_step, 0).max())
         return jnp.argmax(jnp.where(young, shelf.lane, -1))
 
-    def strongest(waiting: jax.Array) -> jax.Array:
+    def strongest(waiting: Bool[Array, " lane"]) -> Integer[Array, ""]:
         """Of the most wanted the one in the lowest lane."""
         most = waiting & (wanted == jnp.where(waiting, wanted, 0).max())
         return jnp.argmin(jnp.where(most, lane, jnp.iinfo(jnp.int32).max))
 
-    def enters(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+    def enters(carry: Admission) -> Bool[Array, ""]:
         member, won, waiting = carry
         room = member.sum(dtype=jnp.int32) + won.sum(dtype=jnp.int32) < slots
         beats = wanted[strongest(waiting)] > kept[weakest(member)]
         return waiting.any() & (room | (member.any() & beats))
 
-    def let_in(
-        carry: tuple[jax.Array, jax.Array, jax.Array],
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def let_in(carry: Admission) -> Admission:
         member, won, waiting = carry
         room = member.sum(dtype=jnp.int32) + won.sum(dtype=jnp.int32) < slots
         loser, winner = weakest(member), strongest(waiting)
@@ -196,14 +204,18 @@ def _admitted(
 
 
 def _with_winners(
-    spec: TraceSpec, shelf: Shelf, ended: Finishers, won: jax.Array, wanted: jax.Array
+    spec: TraceSpec,
+    shelf: Shelf,
+    ended: Finishers,
+    won: Bool[Array, "lane policy"],
+    wanted: UInt32[Array, "lane policy"],
 ) -> Shelf:
     """The shelf with the winning lanes' episodes copied into free slots, one by one."""
     slots = shelf.lane.shape[0]
     winners = jnp.nonzero(won.any(axis=1), size=slots, fill_value=0)[0]
     free = jnp.nonzero(~shelf.member.any(axis=1), size=slots, fill_value=0)[0]
 
-    def put(index: jax.Array, shelf: Shelf) -> Shelf:
+    def put(index: Integer[Array, ""], shelf: Shelf) -> Shelf:
         lane, slot = winners[index], free[index]
         episode = Shelf(
             (),
@@ -226,11 +238,11 @@ def _with_winners(
 
 def _with_episode(
     spec: TraceSpec,
-    records: tuple[jax.Array, ...],
+    records: tuple[UInt[Array, "slot time _"], ...],
     ended: Finishers,
-    lane: jax.Array,
-    slot: jax.Array,
-) -> tuple[jax.Array, ...]:
+    lane: Integer[Array, ""],
+    slot: Integer[Array, ""],
+) -> tuple[UInt[Array, "slot time _"], ...]:
     """The shelf's records with the last steps of a lane in a slot, a block of steps at a time.
 
     Only the blocks that the episode reaches are copied: short episodes are the rule.
@@ -242,7 +254,9 @@ def _with_episode(
     within = jnp.arange(size, dtype=jnp.uint32)
     blocks = (jnp.minimum(ended.stats.length[lane], max_steps) + (size - 1)) // size
 
-    def copy(block: jax.Array, records: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def copy(
+        block: Integer[Array, ""], records: tuple[UInt[Array, "slot time _"], ...]
+    ) -> tuple[UInt[Array, "slot time _"], ...]:
         first = jnp.maximum(max_steps - size * (block + 1), 0)
         steps = ended.cursor + jnp.uint32(capacity - max_steps) + first.astype(jnp.uint32) + within
         rows = (steps % capacity).astype(jnp.int32)

@@ -12,6 +12,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int32, Shaped, UInt8, UInt32
 
 from jaxarc_trace.plan import Plan, pack_constants, pack_state, pack_step
 from jaxarc_trace.probe import Probe
@@ -41,17 +42,17 @@ class LaneTrace(eqx.Module):
     """
 
     plan: Plan = eqx.field(static=True)
-    cursor: jax.Array
-    current: jax.Array
+    cursor: UInt32[Array, "*lanes"]
+    current: Int32[Array, "*lanes"]
     slots: Shelf
     running: Stats
-    number: jax.Array
-    fresh: jax.Array
-    lane: jax.Array
-    salt: jax.Array
-    seen: jax.Array
-    eligible: jax.Array
-    framed: jax.Array
+    number: UInt32[Array, "*lanes"]
+    fresh: Bool[Array, "*lanes"]
+    lane: Int32[Array, "*lanes"]
+    salt: UInt32[Array, "*lanes"]
+    seen: UInt32[Array, "*lanes"]
+    eligible: UInt32[Array, "*lanes policy"]
+    framed: UInt32[Array, "*lanes"]
 
 
 def policy_slots(plan: Plan) -> tuple[int, ...]:
@@ -62,7 +63,9 @@ def policy_slots(plan: Plan) -> tuple[int, ...]:
     return tuple(policy.slots for policy in spec.policies)
 
 
-def empty(plan: Plan, lane: jax.Array | None = None, salt: jax.Array | None = None) -> LaneTrace:
+def empty(
+    plan: Plan, lane: Int32[Array, ""] | None = None, salt: UInt32[Array, ""] | None = None
+) -> LaneTrace:
     """A trace that has seen nothing.
 
     Args:
@@ -154,11 +157,18 @@ def snapshot(trace: LaneTrace, probe: Probe, state: Any) -> LaneTrace:
     return replace(trace, slots=slots, framed=trace.cursor + jnp.uint32(1))
 
 
-def _filed(trace: LaneTrace, mask: jax.Array, stats: Stats, final: jax.Array) -> Shelf:
+def _filed(
+    trace: LaneTrace,
+    mask: Bool[Array, ""],
+    stats: Stats,
+    final: UInt8[Array, " state_bytes"],
+) -> Shelf:
     """The slots with the current one's summary and final state written, where `mask` holds."""
     slots, current = trace.slots, trace.current
 
-    def put(kept: jax.Array, value: jax.Array) -> jax.Array:
+    def put(
+        kept: Shaped[Array, "slot ..."], value: Shaped[Array, "..."]
+    ) -> Shaped[Array, "slot ..."]:
         return kept.at[current].set(jnp.where(mask, value, kept[current]))
 
     return replace(
@@ -172,8 +182,8 @@ def _filed(trace: LaneTrace, mask: jax.Array, stats: Stats, final: jax.Array) ->
 
 
 def _ranked(
-    trace: LaneTrace, slots: Shelf, done: jax.Array, stats: Stats
-) -> tuple[Shelf, jax.Array]:
+    trace: LaneTrace, slots: Shelf, done: Bool[Array, ""], stats: Stats
+) -> tuple[Shelf, UInt32[Array, " policy"]]:
     """The slots after each policy took the finished episode in, or not; and who could have."""
     end_step = trace.cursor - 1
     if trace.plan.spec.policies:

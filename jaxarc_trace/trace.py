@@ -15,6 +15,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int32, Integer, UInt, UInt8, UInt32
 
 from jaxarc_trace.blackbox import Box, empty_box
 from jaxarc_trace.plan import (
@@ -50,10 +51,10 @@ class Recent(eqx.Module):
         end_step: uint32 `[rows, lane]`, step of the trace at which the episode ended.
     """
 
-    constants: jax.Array
-    finals: jax.Array
+    constants: UInt8[Array, "rows lane constant_bytes"]
+    finals: UInt8[Array, "rows lane state_bytes"]
     stats: Stats
-    end_step: jax.Array
+    end_step: UInt32[Array, "rows lane"]
 
 
 class Trace(eqx.Module):
@@ -73,23 +74,24 @@ class Trace(eqx.Module):
         shelf: episodes chosen by policy; the slots of several shards lie one after the other.
         seen: uint32 `[shard]`, episodes that ended.
         eligible: uint32 `[shard, policy]`, those that each policy could have kept.
-        framed: uint32 `[shard]`, cursor at the last `snapshot`, plus one.
+        framed: uint32 `[part]`, of each shard, and of each trace that was merged, the cursor at
+            the last `snapshot`, plus one.
         box: whether it has stopped, for `keep="trigger"`; None for every other.
     """
 
     plan: Plan = eqx.field(static=True)
-    cursor: jax.Array
-    ring: tuple[jax.Array, ...]
+    cursor: UInt32[Array, ""]
+    ring: tuple[UInt[Array, "capacity lane _"], ...]
     recent: Recent
     running: Stats
-    number: jax.Array
-    fresh: jax.Array
-    lane: jax.Array
-    salt: jax.Array
+    number: UInt32[Array, " lane"]
+    fresh: Bool[Array, " lane"]
+    lane: Int32[Array, " lane"]
+    salt: UInt32[Array, " lane"]
     shelf: Shelf
-    seen: jax.Array
-    eligible: jax.Array
-    framed: jax.Array
+    seen: UInt32[Array, " shard"]
+    eligible: UInt32[Array, "shard policy"]
+    framed: UInt32[Array, " part"]
     box: Box | None = None
 
     @property
@@ -98,7 +100,7 @@ class Trace(eqx.Module):
         return self.lane.shape[0]
 
 
-def empty(plan: Plan, lane: jax.Array, salt: jax.Array) -> Trace:
+def empty(plan: Plan, lane: Int32[Array, " lane"], salt: UInt32[Array, " lane"]) -> Trace:
     """A trace that has seen nothing.
 
     Args:
@@ -111,7 +113,7 @@ def empty(plan: Plan, lane: jax.Array, salt: jax.Array) -> Trace:
     rows = spec.recent_episodes + 1
     steps = spec.ring_steps + (spec.trigger is not None)
 
-    def octets(*shape: int) -> jax.Array:
+    def octets(*shape: int) -> UInt8[Array, "..."]:
         return jnp.zeros(shape, jnp.uint8)
 
     return Trace(
@@ -148,7 +150,7 @@ def begin(trace: Trace, probe: Probe, state: Any) -> Trace:
     section = trace.plan.schema.constant
     fields = constant_fields(trace.plan.spec, probe, _traced(trace, probe, state))
 
-    def pack(fields: Any) -> jax.Array:
+    def pack(fields: Any) -> UInt8[Array, "n constant_bytes"]:
         return pack_fields(section, fields, jax.tree.leaves(fields)[0].shape[:1])
 
     constants = trace.recent.constants
@@ -200,7 +202,7 @@ def _watched(before: Trace, after: Trace, moment: Moment) -> Trace:
     return replace(after, running=running, box=before.box.after_step(after.cursor, moment))
 
 
-def due(trace: Trace) -> jax.Array:
+def due(trace: Trace) -> Bool[Array, ""]:
     """bool scalar, whether `end` has something to do."""
     done = trace.running.done.any()
     return done if trace.box is None else done | trace.box.closing(trace.cursor)
@@ -271,7 +273,9 @@ def snapshot(trace: Trace, probe: Probe, state: Any) -> Trace:
     return replace(trace, recent=recent, framed=framed)
 
 
-def _filed(trace: Trace, probe: Probe, mask: jax.Array, stats: Stats, state: Any) -> Recent:
+def _filed(
+    trace: Trace, probe: Probe, mask: Bool[Array, " lane"], stats: Stats, state: Any
+) -> Recent:
     """`recent` with the final state and the summary of the lanes in `mask`."""
     section = trace.plan.schema.state
     lead = stats.length.shape
@@ -290,7 +294,12 @@ def _filed(trace: Trace, probe: Probe, mask: jax.Array, stats: Stats, state: Any
 
 
 def _put(
-    trace: Trace, mask: jax.Array, size: int, kept: Any, values: Any, pack: Callable[[Any], Any]
+    trace: Trace,
+    mask: Bool[Array, " lane"],
+    size: int,
+    kept: Any,
+    values: Any,
+    pack: Callable[[Any], Any],
 ) -> Any:
     """`kept` with `pack(values)` of the lanes in `mask`, each in the row of its episode.
 
@@ -305,7 +314,7 @@ def _put(
     lanes = trace.lanes
     rows = jax.tree.leaves(kept)[0].shape[0]
 
-    def put(lane: jax.Array, kept: Any, values: Any) -> Any:
+    def put(lane: Int32[Array, " n"], kept: Any, values: Any) -> Any:
         row = (trace.number.at[lane].get(mode="clip") % rows).astype(jnp.int32)
         return jax.tree.map(
             lambda old, new: old.at[row, lane].set(new, mode="drop"), kept, pack(values)
@@ -318,7 +327,7 @@ def _put(
     found = jnp.nonzero(mask, size=room, fill_value=lanes)[0].astype(jnp.int32)
     blocks = (mask.sum(dtype=jnp.int32) + (_AT_ONCE - 1)) // _AT_ONCE
 
-    def block(index: jax.Array, kept: Any) -> Any:
+    def block(index: Integer[Array, ""], kept: Any) -> Any:
         lane = jax.lax.dynamic_slice_in_dim(found, index * _AT_ONCE, _AT_ONCE)
         some = jax.tree.map(lambda leaf: leaf.at[lane].get(mode="clip"), values)
         return put(lane, kept, some)
@@ -326,13 +335,17 @@ def _put(
     return jax.lax.fori_loop(0, blocks, block, kept)
 
 
-def _ranked(trace: Trace, recent: Recent, done: jax.Array, stats: Stats) -> tuple[Shelf, jax.Array]:
+def _ranked(
+    trace: Trace, recent: Recent, done: Bool[Array, " lane"], stats: Stats
+) -> tuple[Shelf, UInt32[Array, "shard policy"]]:
     """The shelf, and the counts of who could have been on it, after these episodes ended."""
     if not trace.plan.spec.policies:
         return trace.shelf, trace.eligible
     rows = recent.constants.shape[0]
 
-    def ends(lane: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def ends(
+        lane: Integer[Array, ""],
+    ) -> tuple[UInt8[Array, " constant_bytes"], UInt8[Array, " state_bytes"]]:
         row = trace.number[lane] % rows
         return recent.constants[row, lane], recent.finals[row, lane]
 
