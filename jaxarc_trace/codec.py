@@ -20,6 +20,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Int32, Integer, Shaped, UInt, UInt8
 
 from jaxarc_trace.errors import SchemaError
 from jaxarc_trace.folding import folded
@@ -111,7 +112,9 @@ def nbytes(encoding: Encoding, dtype: str, shape: tuple[int, ...]) -> int:
     return size * numpy_dtype(dtype).itemsize
 
 
-def pack(encoding: Encoding, value: jax.Array, lead: int) -> jax.Array:
+def pack(
+    encoding: Encoding, value: Shaped[Array, "..."], lead: int
+) -> UInt8[Array, "*lead nbytes"]:
     """Packs one field; pure, works under any transformation.
 
     Args:
@@ -141,7 +144,9 @@ def word(encoding: Encoding, dtype: str) -> np.dtype:
     return np.dtype(f"uint{8 * numpy_dtype(dtype).itemsize}")
 
 
-def pack_words(encoding: Encoding, value: jax.Array, lead: int) -> jax.Array:
+def pack_words(
+    encoding: Encoding, value: Shaped[Array, "..."], lead: int
+) -> UInt[Array, "*lead words"]:
     """As `pack`, in words of the dtype that `word` says, whose little-endian bytes are the same.
 
     Taking a float apart into bytes costs a device more than all the rest of writing it.
@@ -153,7 +158,7 @@ def pack_words(encoding: Encoding, value: jax.Array, lead: int) -> jax.Array:
     return jax.lax.bitcast_convert_type(flat, dtype)
 
 
-def unfit(encoding: Encoding, value: jax.Array, lead: int) -> jax.Array:
+def unfit(encoding: Encoding, value: Shaped[Array, "..."], lead: int) -> Bool[Array, "*lead"]:
     """bool `[*lead axes]`: whether some value of the field cannot be held by its encoding."""
     flat = (*value.shape[:lead], math.prod(value.shape[lead:]))
     if encoding.kind == "box":
@@ -170,7 +175,9 @@ def unfit(encoding: Encoding, value: jax.Array, lead: int) -> jax.Array:
     return folded(jnp.any, outside.reshape(flat))
 
 
-def unpack(encoding: Encoding, dtype: str, shape: tuple[int, ...], raw: np.ndarray) -> np.ndarray:
+def unpack(
+    encoding: Encoding, dtype: str, shape: tuple[int, ...], raw: UInt8[np.ndarray, "*lead nbytes"]
+) -> Shaped[np.ndarray, "..."]:
     """The values of one field back from its bytes.
 
     Args:
@@ -197,7 +204,7 @@ def unpack(encoding: Encoding, dtype: str, shape: tuple[int, ...], raw: np.ndarr
     return values.astype(to).reshape((*lead, *shape))
 
 
-def _shifted(flat: jax.Array, encoding: Encoding) -> jax.Array:
+def _shifted(flat: Shaped[Array, "*lead n"], encoding: Encoding) -> UInt[Array, "*lead n"]:
     """Distance from `low`, unsigned; values that do not fit wrap."""
     if flat.dtype == jnp.bool_:
         return flat.astype(jnp.uint8)
@@ -208,7 +215,7 @@ def _shifted(flat: jax.Array, encoding: Encoding) -> jax.Array:
     return flat.astype(unsigned) - jnp.asarray(encoding.low % 2**width, unsigned)
 
 
-def _pack_bits(values: jax.Array, bits: int) -> jax.Array:
+def _pack_bits(values: UInt[Array, "*lead n"], bits: int) -> UInt8[Array, "*lead nbytes"]:
     """Unsigned `[*lead, n]` to bytes: `bits` of each value, least significant first."""
     size = values.shape[-1]
     if 8 % bits:
@@ -229,10 +236,12 @@ def _pack_bits(values: jax.Array, bits: int) -> jax.Array:
     return packed
 
 
-def _box(mask: jax.Array) -> jax.Array:
+def _box(mask: Bool[Array, "*lead H W"]) -> UInt8[Array, "*lead 4"]:
     """The bounding box of a mask `[*lead, H, W]` as uint8 `[*lead, 4]`."""
 
-    def ends(line: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def ends(
+        line: Bool[Array, "*lead n"],
+    ) -> tuple[Int32[Array, "*lead"], Int32[Array, "*lead"]]:
         size = line.shape[-1]
         position = jnp.arange(size, dtype=jnp.int32)
         first = jnp.min(jnp.where(line, position, size), axis=-1)
@@ -244,7 +253,9 @@ def _box(mask: jax.Array) -> jax.Array:
     return jnp.stack([top, left, bottom, right], axis=-1).astype(jnp.uint8)
 
 
-def _unbox(raw: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _unbox(
+    raw: UInt8[np.ndarray, "*lead 4"], shape: tuple[int, ...]
+) -> Bool[np.ndarray, "*lead H W"]:
     box = raw.astype(np.int32)[..., None, None]
     top, left, bottom, right = (box[..., i, :, :] for i in range(4))
     rows = np.arange(shape[0])[:, None]
@@ -252,7 +263,9 @@ def _unbox(raw: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
 
 
-def _unpack_bits(raw: np.ndarray, bits: int, size: int) -> np.ndarray:
+def _unpack_bits(
+    raw: UInt8[np.ndarray, "*lead nbytes"], bits: int, size: int
+) -> Integer[np.ndarray, "*lead size"]:
     """Bytes `[*lead, b]` to unsigned values `[*lead, size]`."""
     if bits == 8:
         return raw[..., :size]

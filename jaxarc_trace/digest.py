@@ -33,7 +33,7 @@ def digest(tree: Any, lead: int = 0) -> UInt32[Array, "..."]:
     Returns:
         uint32 `[*lead axes]`. The places of the leaves matter, their names and shapes do not.
     """
-    total: jax.Array | None = None
+    total: UInt32[Array, "*lead"] | None = None
     for index, leaf in enumerate(jax.tree.leaves(tree)):
         array = _discrete(leaf)
         if array is None:
@@ -49,7 +49,7 @@ def digest(tree: Any, lead: int = 0) -> UInt32[Array, "..."]:
     return avalanche(total)
 
 
-def _discrete(leaf: Any) -> jax.Array | None:
+def _discrete(leaf: Any) -> UInt32[Array, "..."] | None:
     array = leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf)
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         array = jax.random.key_data(array)
@@ -62,7 +62,7 @@ def _discrete(leaf: Any) -> jax.Array | None:
     return _mixed(array.astype(jnp.uint32))
 
 
-def _mixed(word: jax.Array) -> jax.Array:
+def _mixed(word: UInt32[Array, "*shape"]) -> UInt32[Array, "*shape"]:
     """A bijection of uint32 whose differences are seldom divisible by a high power of two.
 
     The factor is MurmurHash3's second. With it edits of ARC grids and moves on bitboards both
@@ -73,13 +73,13 @@ def _mixed(word: jax.Array) -> jax.Array:
 
 
 @functools.lru_cache(maxsize=512)
-def _weights(leaf: int, size: int) -> np.ndarray:
+def _weights(leaf: int, size: int) -> UInt32[np.ndarray, " size"]:
     """Fixed odd weights uint32 `[size]`, the same in every process and version."""
     raw = np.random.Philox(key=0x7ACE_D16E, counter=leaf << 32).random_raw(max(size, 1))
     return (raw[:size] >> np.uint64(32)).astype(np.uint32) | np.uint32(1)
 
 
-def avalanche(word: jax.Array) -> jax.Array:
+def avalanche(word: UInt32[Array, "*shape"]) -> UInt32[Array, "*shape"]:
     """A bijection of uint32 in which each input bit changes half of the output's."""
     word = (word ^ (word >> 16)) * jnp.uint32(0x85EBCA6B)
     word = (word ^ (word >> 13)) * jnp.uint32(0xC2B2AE35)
