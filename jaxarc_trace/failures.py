@@ -11,6 +11,7 @@ from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
+from jaxtyping import Bool, Float64, Shaped
 
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.moments import no_ops, once, operation_kinds, revisits, role, scores
@@ -84,7 +85,7 @@ class _View:
         self.episode = episode
 
     @cached_property
-    def scores(self) -> np.ndarray | None:
+    def scores(self) -> Float64[np.ndarray, " states"] | None:
         values = scores(self.episode)
         return values if values is not None and np.isfinite(values).all() else None
 
@@ -106,7 +107,9 @@ class _View:
         """Whether some state had a full score."""
         return self.scores is not None and bool((self.scores >= 1).any())
 
-    def grid(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+    def grid(
+        self, name: str
+    ) -> tuple[Shaped[np.ndarray, "states H W"], Shaped[np.ndarray, "states H W"]] | None:
         """The grids that play a role and the cells that count, each `[T + 1, H, W]`."""
         grid, mask = role(self.episode, name), role(self.episode, f"{name}_mask")
         if grid is None or grid.ndim != 3:
@@ -261,7 +264,7 @@ _RULES: tuple[Callable[[_View], Iterator[Failure]], ...] = (
 )
 
 
-def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
+def _runs(flags: Bool[np.ndarray, " T"]) -> list[tuple[int, int]]:
     """Start and stop of each run of true values, the longest first."""
     padded = np.zeros(len(flags) + 2, bool)
     padded[1:-1] = flags
@@ -274,11 +277,11 @@ def _range(start: int, stop: int) -> tuple[int, ...]:
     return tuple(range(start + 1, stop + 1))
 
 
-def _size(mask: np.ndarray) -> tuple[int, int]:
+def _size(mask: Shaped[np.ndarray, "H W"]) -> tuple[int, int]:
     return int(mask.any(axis=1).sum()), int(mask.any(axis=0).sum())
 
 
-def places(episode: Episode) -> np.ndarray | None:
+def places(episode: Episode) -> Bool[np.ndarray, "T H W"] | None:
     """The cells that each action names, bool `[T, H, W]`, before they are cut to the grid."""
     grid, actions = role(episode, "grid"), episode.actions
     if grid is None or grid.ndim != 3:
@@ -286,7 +289,7 @@ def places(episode: Episode) -> np.ndarray | None:
     height, width = grid.shape[1:]
     rows, columns = np.arange(height)[None, :, None], np.arange(width)[None, None, :]
 
-    def column(name: str) -> np.ndarray:
+    def column(name: str) -> Shaped[np.ndarray, "T 1 1"]:
         return np.asarray(actions[name])[:, None, None]
 
     if "selection" in actions:

@@ -12,6 +12,7 @@ from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from jaxtyping import Bool, Float64, Int64, Shaped
 
 from jaxarc_trace.episode import Episode
 
@@ -58,7 +59,7 @@ def once(function: Callable[[Episode], _Found]) -> Callable[[Episode], _Found]:
     return found
 
 
-def role(episode: Episode, name: str) -> np.ndarray | None:
+def role(episode: Episode, name: str) -> Shaped[np.ndarray, "states ..."] | None:
     """The recorded field `[T + 1, ...]` that plays a role, or None if there is none."""
     roles = episode.environment.get("roles") or {}
     field = roles.get(name)
@@ -66,7 +67,7 @@ def role(episode: Episode, name: str) -> np.ndarray | None:
 
 
 @once
-def scores(episode: Episode) -> np.ndarray | None:
+def scores(episode: Episode) -> Float64[np.ndarray, " states"] | None:
     """The environment's score of every state, float `[T + 1]`, or None."""
     values = role(episode, "score")
     # A float32 may hold a signalling NaN, of which a conversion warns.
@@ -85,7 +86,7 @@ def operation_kinds(episode: Episode) -> tuple[str, ...] | None:
 
 
 @once
-def no_ops(episode: Episode) -> np.ndarray:
+def no_ops(episode: Episode) -> Bool[np.ndarray, " T"]:
     """Transitions that changed no cell and no grid size although they could have, bool `[T]`.
 
     Ending the episode is no such transition, and neither is copying to the clipboard.
@@ -102,7 +103,7 @@ def no_ops(episode: Episode) -> np.ndarray:
 
 
 @once
-def revisits(episode: Episode) -> np.ndarray:
+def revisits(episode: Episode) -> Bool[np.ndarray, " states"]:
     """States whose grid was seen before and left in between, bool `[T + 1]`."""
     first, out = _first_alike(episode), np.zeros(len(episode) + 1, bool)
     if first is not None:
@@ -111,7 +112,7 @@ def revisits(episode: Episode) -> np.ndarray:
 
 
 @once
-def _first_alike(episode: Episode) -> np.ndarray | None:
+def _first_alike(episode: Episode) -> Int64[np.ndarray, " states"] | None:
     """For every state the first one with the same grid of the same size, int `[T + 1]`."""
     grid, mask = role(episode, "grid"), role(episode, "grid_mask")
     if grid is None:
@@ -124,11 +125,11 @@ def _first_alike(episode: Episode) -> np.ndarray | None:
     return np.array([seen.setdefault(row.tobytes(), state) for state, row in enumerate(rows)])
 
 
-def _flat(values: np.ndarray) -> np.ndarray:
+def _flat(values: Shaped[np.ndarray, "n ..."]) -> Shaped[np.ndarray, "n size"]:
     return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
-def _narrow(values: np.ndarray) -> np.ndarray:
+def _narrow(values: Shaped[np.ndarray, "n ..."]) -> Shaped[np.ndarray, "n size"]:
     """Rows of values, `[n, size]`, in one byte each where they fit: those of ARC do."""
     flat = _flat(values)
     if flat.dtype.kind in "iu" and flat.size and flat.min() >= -128 and flat.max() <= 127:
@@ -198,7 +199,7 @@ def _score_moments(episode: Episode) -> list[KeyMoment]:
     return found
 
 
-def _operations(episode: Episode) -> np.ndarray | None:
+def _operations(episode: Episode) -> Shaped[np.ndarray, "T ..."] | None:
     name = (episode.environment.get("roles") or {}).get("operation")
     if name is None:
         return None
