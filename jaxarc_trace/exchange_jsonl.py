@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from jaxarc_trace.compressed import opened
 from jaxarc_trace.errors import StoreError
@@ -64,7 +65,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _text(array: np.ndarray) -> str:
+def _text(array: Shaped[np.ndarray, "..."]) -> str:
     return base64.b64encode(array.astype(array.dtype.newbyteorder("<")).tobytes()).decode()
 
 

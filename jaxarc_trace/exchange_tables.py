@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from jaxarc_trace.errors import StoreError, require
 from jaxarc_trace.exchange_parts import Packed, checked, gathered, header_of
@@ -24,7 +25,7 @@ def write_npz(path: Path, _: str, sources: Sequence[Source], selected: Iterator[
     found = list(selected)
     headers = [header_of(source) for source in sources]
     text = json.dumps(headers).encode()
-    arrays: dict[str, np.ndarray] = {"sources": np.frombuffer(text, np.uint8)}
+    arrays: dict[str, Shaped[np.ndarray, ...]] = {"sources": np.frombuffer(text, np.uint8)}
     for index, (source, header) in enumerate(zip(sources, headers, strict=True)):
         group = [packed for packed in found if packed.source == index]
         recording = gathered(header, group, path)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorstore as ts
+from jaxtyping import Shaped
 
 from jaxarc_trace.errors import StoreError
 from jaxarc_trace.store_format import COMMIT, HEADER
@@ -32,7 +33,7 @@ PARTIAL = ".partial-"
 REMOVALS = 12
 
 
-def write(path: Path, arrays: Mapping[str, np.ndarray], header: str) -> None:
+def write(path: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]], header: str) -> None:
     """Writes one store.
 
     Args:
@@ -93,7 +94,7 @@ def _without_wildcards(folder: Path) -> Iterator[Path]:
         yield link
 
 
-def _write_checkpoint(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def _write_checkpoint(path: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> None:
     import orbax.checkpoint as ocp
 
     _quieten()
@@ -120,7 +121,7 @@ def _write_checkpoint(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         )
 
 
-def _expect(found: ts.TensorStore, name: str, array: np.ndarray) -> None:
+def _expect(found: ts.TensorStore, name: str, array: Shaped[np.ndarray, "..."]) -> None:
     """Orbax commits without an error where it did not find its own parts; see above."""
     if found.shape != array.shape or found.dtype.name != array.dtype.name:
         raise ValueError(f"array {name!r} is {found.dtype.name} {list(found.shape)} on disk")
