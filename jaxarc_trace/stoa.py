@@ -35,7 +35,8 @@ class TraceState(WrapperState):
     """
 
     trace: AnyTrace
-    reset_key: Shaped[Array, "..."]
+    # JAX builds this class through its constructor, also of what is no array.
+    reset_key: Any
 
 
 class TraceWrapper(Wrapper[Any]):
