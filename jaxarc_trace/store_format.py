@@ -26,6 +26,8 @@ COMMIT = "COMMIT"
 CHUNK_BYTES = 2**19
 """Raw bytes of one storage chunk. `benchmarks/storage.py --layout` compares 128 KiB to 2 MiB: one
 episode is read fastest at 256 KiB, a large store has fewest keys at 2 MiB; damage costs a chunk."""
+_PARTS = 128
+"""Chunks of an array of which one row is read for an episode; small, until there are so many."""
 MAX_DEPTH = 64
 
 
@@ -55,11 +57,24 @@ class Leaf:
 
     @classmethod
     def of(
-        cls, rows: Shaped[np.ndarray, "n ..."], *, summed: bool = False, by_chunk: bool = False
+        cls,
+        rows: Shaped[np.ndarray, "n ..."],
+        *,
+        single: bool = False,
+        summed: bool = False,
+        by_chunk: bool = False,
     ) -> "Leaf":
-        """How `rows` `[n, *row_shape]` are stored."""
+        """How `rows` `[n, *row_shape]` are stored.
+
+        Args:
+            rows: the rows.
+            single: whether one of them is read at a time, so that smaller chunks pay.
+            summed: whether there is a checksum of all of them.
+            by_chunk: whether there is one of each chunk.
+        """
         row_bytes = max(1, math.prod(rows.shape[1:]) * rows.dtype.itemsize)
-        per_chunk = max(1, min(CHUNK_BYTES // row_bytes, len(rows)))
+        small = max(CHUNK_BYTES // 8, rows.nbytes // _PARTS) if single else CHUNK_BYTES
+        per_chunk = max(1, min(small // row_bytes, CHUNK_BYTES // row_bytes, len(rows)))
         total = checksum(rows).hexdigest() if summed else ""
         starts = range(0, len(rows), per_chunk) if by_chunk else ()
         parts = tuple(checksum(rows[start : start + per_chunk]).hexdigest() for start in starts)

@@ -69,7 +69,12 @@ def leaves(
     }
     return {
         name: (
-            Leaf.of(array, summed=name not in OWN_CHECKSUM, by_chunk=name == "columns"),
+            Leaf.of(
+                array,
+                single=name in ("columns", "constants", "finals"),
+                summed=name not in OWN_CHECKSUM,
+                by_chunk=name == "columns",
+            ),
             array,
         )
         for name, array in rows.items()

@@ -7,7 +7,6 @@ columns hold the checksum of each episode.
 import functools
 import hashlib
 import itertools
-import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +17,10 @@ import numpy as np
 import tensorstore as ts
 from jaxtyping import Shaped
 
-from jaxarc_trace.errors import CorruptEpisodeError, NotATraceError, StoreError
+from jaxarc_trace.errors import CorruptEpisodeError, StoreError
 from jaxarc_trace.recording import EpisodeBytes
 from jaxarc_trace.schema import RecordSchema
+from jaxarc_trace.store_commit import committed_files, marker_of
 from jaxarc_trace.store_format import (
     COMMIT,
     HEADER,
@@ -37,10 +37,10 @@ CACHED_CHUNKS = 12
 CACHED_STORES = 8
 """Stores that keep their handles and chunks; the others open theirs again, in 0.5 ms."""
 _READERS = 2
-_BLOCK_BYTES = 2**21
+_BLOCK_BYTES = 2**22
 _BLOCK_ROWS = 512
 """Decoded bytes and episodes that one reader of a stream has in hand at most."""
-_LINE = re.compile("([0-9a-f]{64})  ([ -~]+)")
+_PLACES = ("start", "kept", "checksum")
 UNREADABLE = (ValueError, IndexError, OSError, RuntimeError, NotImplementedError, MemoryError)
 """What TensorStore raises for damaged bytes and missing files."""
 
@@ -129,29 +129,45 @@ class StoredTrace:
     def stream(self, rows: Sequence[int]) -> Iterator[EpisodeBytes | CorruptEpisodeError]:
         """`packed` of each of these rows in turn, or the error that it raises.
 
-        A few megabytes ahead of the reader are decoded and checked, by two threads: going through
-        a store takes half the time so.
+        Rows that lie side by side are decoded and checked a few megabytes ahead of the reader, by
+        two threads.
         """
-        blocks = _blocks(self.columns["kept"][rows] * self.schema.record_bytes)
-        if len(rows) == 1:
-            yield from self._block(rows)
+        wanted = np.asarray(rows, np.int64)
+        if len(wanted) < 2 or (np.diff(wanted) != 1).any():
+            yield from map(self._packed_or_error, wanted.tolist())
             return
+        first = int(wanted[0])
+        sizes = self.columns["kept"][first : first + len(wanted)] * self.schema.record_bytes
         with ThreadPoolExecutor(_READERS, "jaxarc-trace-read") as pool:
-            jobs = (pool.submit(self._block, rows[block]) for block in blocks)
+            jobs = (pool.submit(self._run, first + i, first + j) for i, j in _blocks(sizes))
             ahead = deque(itertools.islice(jobs, _READERS))
             while ahead:
                 found = ahead.popleft().result()
                 ahead.extend(itertools.islice(jobs, 1))
                 yield from found
 
-    def _block(self, rows: Sequence[int]) -> list[EpisodeBytes | CorruptEpisodeError]:
+    def _run(self, first: int, stop: int) -> list[EpisodeBytes | CorruptEpisodeError]:
+        """The episodes in the rows `first:stop`, read at once."""
+        starts, kept, sums = (self.columns[n][first:stop].tolist() for n in _PLACES)
+        begin, end = starts[0], starts[-1] + kept[-1]
+        try:
+            records = self._span("records", begin, end)
+            constants, finals = (self._span(n, first, stop) for n in ("constants", "finals"))
+        except UNREADABLE:
+            return list(map(self._packed_or_error, range(first, stop)))
         found: list[EpisodeBytes | CorruptEpisodeError] = []
-        for row in rows:
-            try:
-                found.append(self.packed(row))
-            except CorruptEpisodeError as error:
-                found.append(error)
+        for index, (start, length, expected) in enumerate(zip(starts, kept, sums, strict=True)):
+            own = records[start - begin : start - begin + length]
+            parts = (own, constants[index], finals[index])
+            right = episode_checksum(*parts) == expected
+            found.append(parts if right else self._packed_or_error(first + index))
         return found
+
+    def _packed_or_error(self, row: int) -> EpisodeBytes | CorruptEpisodeError:
+        try:
+            return self.packed(row)
+        except CorruptEpisodeError as error:
+            return error
 
     def steps(self, name: str) -> np.ndarray | None:
         """A value of every transition `[S]`, the episodes one after the other, or None.
@@ -203,6 +219,17 @@ class StoredTrace:
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def _span(self, name: str, start: int, stop: int) -> np.ndarray:
+        """As `_rows`, of many chunks that nobody asks for again."""
+        leaf = self.header.leaves.get(name)
+        if leaf is None or start == stop:
+            return self._rows(name, start, stop)
+        first, last = leaf.chunk_range(start, stop)
+        chunks = _handles(self.path, self.commit).open(name, leaf)[first:last].read().result()
+        chunks.flags.writeable = False
+        skipped = first * leaf.rows_per_chunk
+        return chunks.reshape(-1, *leaf.row_shape)[start - skipped : stop - skipped]
+
     def _corrupt(self, row: int, problem: str) -> CorruptEpisodeError:
         values = self.values(row)
         lane, number = (int(values[name]) for name in ("lane", "number"))
@@ -225,8 +252,8 @@ def open_store(path: Path, *, whole: bool = True) -> StoredTrace:
         FormatVersionError: when a newer version of the format wrote it.
         StoreError: when its index is damaged.
     """
-    marker = _marker(path)
-    files = _committed(path, marker)
+    marker = marker_of(path)
+    files = committed_files(path, marker)
     try:
         text = (path / HEADER).read_bytes()
     except OSError as error:
@@ -252,41 +279,6 @@ def _reopen(path: Path, commit: str) -> StoredTrace:
             f"{path}: another trace is stored here than when this handle was made; load it again"
         )
     return store
-
-
-def _marker(path: Path) -> str:
-    """The text of `COMMIT`."""
-    try:
-        return (path / COMMIT).read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotATraceError(_nothing(path)) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(
-            f"{path}/{COMMIT}: cannot be read ({error}); restore the file from a copy"
-        ) from error
-
-
-def _committed(path: Path, marker: str) -> dict[str, str]:
-    """The SHA-256 of each file by name, as `COMMIT` lists them."""
-    lines = [_LINE.fullmatch(line) for line in marker.split("\n")[:-1]]
-    files = {line[2]: line[1] for line in lines if line}
-    if None in lines or HEADER not in files or not marker.endswith("\n"):
-        raise StoreError(
-            f"{path}/{COMMIT}: expected lines of SHA-256 and file name, one of them {HEADER}, "
-            f"found {marker[:80]!r}; restore the file from a copy"
-        )
-    return files
-
-
-def _nothing(path: Path) -> str:
-    if not path.exists():
-        return f"{path}: expected a stored trace, found nothing; check the path"
-    if not path.is_dir():
-        return f"{path}: expected the directory of a stored trace, found a file; check the path"
-    return (
-        f"{path}: expected a stored trace, found a directory without {COMMIT}: it is something "
-        "else, or its writing was never finished and it holds nothing to rely on"
-    )
 
 
 def open_array(path: Path, name: str, context: ts.Context) -> ts.TensorStore:
@@ -350,7 +342,7 @@ def _handles(path: Path, commit: str) -> _Handles:
     return _Handles(path)
 
 
-def _blocks(sizes: np.ndarray) -> Iterator[slice]:
+def _blocks(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
     """Splits episodes of so many bytes into runs of growing size, the first one soon read."""
     ends = np.cumsum(sizes, dtype=np.int64)
     start, room = 0, _BLOCK_BYTES // 32
@@ -358,7 +350,7 @@ def _blocks(sizes: np.ndarray) -> Iterator[slice]:
         before = int(ends[start - 1]) if start else 0
         stop = int(np.searchsorted(ends, before + room, side="right"))
         stop = min(max(stop, start + 1), start + _BLOCK_ROWS)
-        yield slice(start, stop)
+        yield start, stop
         start, room = stop, min(2 * room, _BLOCK_BYTES)
 
 

@@ -52,7 +52,7 @@ LAYERS = (
     layer("from device to host", "take", eager="jax numpy jaxtyping"),
     layer(
         "storage",
-        "store_format store_pack store_read store_verify store_write",
+        "store_commit store_format store_pack store_read store_verify store_write",
         eager="numpy orbax tensorstore jaxtyping",
     ),
     layer("several processes", "together", eager="jax numpy jaxtyping"),
@@ -65,7 +65,8 @@ LAYERS = (
     layer("save and load", "store"),
     layer(
         "run directories",
-        "background catalog cleaning limits locks manifest names pins retention run saves",
+        "background catalog cleaning limits locks manifest names pins retention run saves "
+        "secrecy",
         eager="numpy",
         lazy="jax",
     ),
