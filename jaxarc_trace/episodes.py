@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Int, Int64, Shaped
 
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.errors import CorruptEpisodeError, SpecError, require
@@ -41,12 +41,12 @@ class Episodes(Sequence[Episode]):
         self,
         sources: Sequence[Source],
         positions: Int[np.ndarray, " episodes"],
-        added: Mapping[str, np.ndarray] | None = None,
+        added: Mapping[str, Shaped[np.ndarray, " total"]] | None = None,
         shown: Callable[[Episode], Episode] | None = None,
     ) -> None:
         self.sources: tuple[Source, ...] = tuple(sources)
         self.positions = positions
-        self.added: Mapping[str, np.ndarray] = added or {}
+        self.added: Mapping[str, Shaped[np.ndarray, " total"]] = added or {}
         self.shown = shown
 
     @classmethod
@@ -147,7 +147,7 @@ class Episodes(Sequence[Episode]):
             )
         return {**found, **{name: column[self.positions] for name, column in self.added.items()}}
 
-    def with_columns(self, added: Mapping[str, np.ndarray]) -> "Episodes":
+    def with_columns(self, added: Mapping[str, Shaped[np.ndarray, " total"]]) -> "Episodes":
         """The same episodes with more columns to ask for and to sort by.
 
         Args:
@@ -221,7 +221,7 @@ class Episodes(Sequence[Episode]):
         chosen = [values[ends[p] - kept[p] : ends[p]] for p in self.positions]
         return np.concatenate(chosen) if chosen else values[:0]
 
-    def take(self, indices: Iterable[int] | np.ndarray) -> "Episodes":
+    def take(self, indices: Iterable[int] | Shaped[np.ndarray, "..."]) -> "Episodes":
         """Those at the given positions, in that order."""
         rows = indices if isinstance(indices, np.ndarray) else list(indices)
         return self._view(self.positions[np.asarray(rows, np.int64)])
@@ -328,17 +328,17 @@ class Episodes(Sequence[Episode]):
         return {name: getattr(self, name) for name in names}
 
     @functools.cached_property
-    def _starts(self) -> np.ndarray:
+    def _starts(self) -> Int64[np.ndarray, " sources"]:
         """First position of each source."""
         return np.cumsum([0, *(len(source) for source in self.sources)])[:-1]
 
-    def _view(self, positions: np.ndarray) -> "Episodes":
+    def _view(self, positions: Int[np.ndarray, " chosen"]) -> "Episodes":
         return Episodes(self.sources, positions, self.added, self.shown)
 
     def _complete(self) -> "Episodes":
         return self.take(np.flatnonzero(self._column("complete")))
 
-    def _column(self, name: str) -> np.ndarray:
+    def _column(self, name: str) -> Shaped[np.ndarray, " episodes"]:
         if name in self.columns:
             return self.columns[name]
         if not self.sources:
@@ -368,7 +368,9 @@ class Episodes(Sequence[Episode]):
         return self.take(np.flatnonzero(flags))
 
 
-def _order(values: np.ndarray, *, descending: bool) -> np.ndarray:
+def _order(
+    values: Shaped[np.ndarray, " episodes"], *, descending: bool
+) -> Int64[np.ndarray, " episodes"]:
     """Stable order of a column, NaN last either way."""
     if values.dtype == object:
         values = np.unique(values.astype(str), return_inverse=True)[1]

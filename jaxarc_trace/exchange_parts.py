@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.errors import CorruptEpisodeError, StoreError
-from jaxarc_trace.recording import COLUMNS, Recording
+from jaxarc_trace.recording import COLUMNS, EpisodeBytes, Recording
 from jaxarc_trace.schema import RecordSchema
 from jaxarc_trace.source import Source
 from jaxarc_trace.store_format import episode_checksum
@@ -32,7 +33,7 @@ class Packed:
 
     source: int
     row: Mapping[str, Any]
-    parts: tuple[np.ndarray, np.ndarray, np.ndarray]
+    parts: EpisodeBytes
 
 
 def selected(episodes: Episodes, skipped: list[str], *, skip_damaged: bool) -> Iterator[Packed]:
@@ -105,5 +106,7 @@ def gathered(header: Mapping[str, Any], group: Sequence[Packed], path: Path) -> 
     )
 
 
-def _stacked(rows: Sequence[np.ndarray], width: int) -> np.ndarray:
+def _stacked(
+    rows: Sequence[UInt8[np.ndarray, " width"]], width: int
+) -> UInt8[np.ndarray, "N width"]:
     return np.stack(rows) if rows else np.zeros((0, width), np.uint8)
