@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.errors import RenderError, require
@@ -120,7 +121,7 @@ class Clip:
         page: colour of the background.
     """
 
-    frames: Iterator[np.ndarray]
+    frames: Iterator[UInt8[np.ndarray, "height width 3"]]
     count: int
     fps: float
     hold: float
@@ -204,12 +205,14 @@ def _images(clip: Clip) -> list[Any]:
     return images
 
 
-def _indexed(frames: Iterator[np.ndarray]) -> tuple[list[np.ndarray], bytes]:
+def _indexed(
+    frames: Iterator[UInt8[np.ndarray, "height width 3"]],
+) -> tuple[list[UInt8[np.ndarray, "_ _"]], bytes]:
     """Palette indices uint8 `[height, width]` of each frame, and the palette."""
     # One byte for each colour there is, of which a few pages of memory are ever touched.
     table = np.zeros(1 << 24, np.uint8)
     known: list[int] = [0]
-    out: list[np.ndarray] = []
+    out: list[UInt8[np.ndarray, "_ _"]] = []
     before = None
     for frame in frames:
         colours = frame[..., 0].astype(np.uint32)
@@ -253,7 +256,7 @@ def _mp4(clip: Clip) -> bytes:
     return out.getvalue()
 
 
-def _held(clip: Clip, rate: float) -> Iterator[np.ndarray]:
+def _held(clip: Clip, rate: float) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """The frames, the last one as often as its time asks for."""
     last = None
     for last in clip.frames:
@@ -263,7 +266,9 @@ def _held(clip: Clip, rate: float) -> Iterator[np.ndarray]:
             yield last
 
 
-def _even(pixels: np.ndarray, page: tuple[int, int, int]) -> np.ndarray:
+def _even(
+    pixels: UInt8[np.ndarray, "_ _ 3"], page: tuple[int, int, int]
+) -> UInt8[np.ndarray, "_ _ 3"]:
     """With a row and a column of the page's colour where the sides are odd."""
     height, width, _ = pixels.shape
     out = np.empty((height + height % 2, width + width % 2, 3), np.uint8)

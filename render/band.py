@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float64, Integer, Shaped
 
 from jaxarc_trace.analysis import scores
 from jaxarc_trace.episode import Episode
@@ -58,8 +59,8 @@ def band(episodes: Sequence[Episode], look: Theme) -> Picture:
 
 
 def quantiles(
-    series: Sequence[tuple[Episode, np.ndarray]], last: int
-) -> tuple[np.ndarray, np.ndarray]:
+    series: Sequence[tuple[Episode, Shaped[np.ndarray, " _"]]], last: int
+) -> tuple[Integer[np.ndarray, " steps"], Float64[np.ndarray, "5 steps"]]:
     """Quantiles 5, 25, 50, 75 and 95 percent over episodes, at up to 400 steps.
 
     An episode that has ended keeps its last value, so that short ones do not drop out of the
@@ -83,7 +84,7 @@ def quantiles(
 
 def _chart(
     name: str,
-    series: Sequence[tuple[Episode, np.ndarray]],
+    series: Sequence[tuple[Episode, Shaped[np.ndarray, " _"]]],
     y: float,
     high: float,
     last: int,
@@ -106,16 +107,20 @@ def _chart(
 
 
 def _between(
-    axes: Axes, steps: np.ndarray, lower: np.ndarray, upper: np.ndarray, look: Theme
+    axes: Axes,
+    steps: Shaped[np.ndarray, " steps"],
+    lower: Shaped[np.ndarray, " steps"],
+    upper: Shaped[np.ndarray, " steps"],
+    look: Theme,
 ) -> str:
     known = np.isfinite(lower) & np.isfinite(upper)
     if known.sum() < 2:
         return ""
-    there = [axes.at(s, v) for s, v in zip(steps[known], upper[known], strict=True)]
-    back = [axes.at(s, v) for s, v in zip(steps[known], lower[known], strict=True)]
+    there = [axes.at(s, v) for s, v in zip(steps[known].tolist(), upper[known], strict=True)]
+    back = [axes.at(s, v) for s, v in zip(steps[known].tolist(), lower[known], strict=True)]
     data = "L".join(f"{num(x)} {num(y)}" for x, y in [*there, *back[::-1]])
     return f'<path d="M{data}z" fill="{look.accent}" fill-opacity="0.17"/>'
 
 
-def _range_words(values: np.ndarray) -> str:
+def _range_words(values: Shaped[np.ndarray, " n"]) -> str:
     return f"{number(values.min())} to {number(values.max())}"

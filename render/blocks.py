@@ -6,6 +6,7 @@ Only cells live here, in 24-bit colour or none; `terminal.py` puts words around 
 from functools import lru_cache
 
 import numpy as np
+from jaxtyping import Bool, Shaped
 
 from jaxarc_trace.render.theme import Theme, ink, rgb
 
@@ -18,7 +19,7 @@ _KINDS = 12
 _LETTERS = ".123456789abcdefghijklmnopqrstuvwxyz"
 
 
-def half_blocks(values: np.ndarray, look: Theme) -> list[str]:
+def half_blocks(values: Shaped[np.ndarray, "H W"], look: Theme) -> list[str]:
     """Two rows of cells to a line, a character to a cell: as square as a terminal's cells allow.
 
     Args:
@@ -32,7 +33,12 @@ def half_blocks(values: np.ndarray, look: Theme) -> list[str]:
     return [_line(row, codes) for row in (kinds[::2] * _KINDS + kinds[1::2]).tolist()]
 
 
-def wide_cells(values: np.ndarray, marked: np.ndarray | None, mark: str, look: Theme) -> list[str]:
+def wide_cells(
+    values: Shaped[np.ndarray, "H W"],
+    marked: Bool[np.ndarray, "H W"] | None,
+    mark: str,
+    look: Theme,
+) -> list[str]:
     """A line to a row and two characters to a cell, the second of them the mark.
 
     Args:
@@ -57,7 +63,9 @@ def wide_cells(values: np.ndarray, marked: np.ndarray | None, mark: str, look: T
     return lines
 
 
-def plain_cells(values: np.ndarray, marked: np.ndarray | None, mark: str, step: int) -> list[str]:
+def plain_cells(
+    values: Shaped[np.ndarray, "H W"], marked: Bool[np.ndarray, "H W"] | None, mark: str, step: int
+) -> list[str]:
     """Without colour: a digit or letter to a cell, `.` for 0, and its mark where there is room.
 
     Args:

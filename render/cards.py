@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Bool, Shaped
 
 from jaxarc_trace.analysis import Failure
 from jaxarc_trace.episode import Episode
@@ -163,13 +164,13 @@ def disc(x: float, y: float, words: str, theme: Theme) -> str:
 
 
 def thumbnail(
-    values: np.ndarray,
+    values: Shaped[np.ndarray, "H W"],
     x: float,
     y: float,
     side: float,
     theme: Theme,
     *,
-    differs: np.ndarray | None = None,
+    differs: Bool[np.ndarray, "H W"] | None = None,
 ) -> str:
     """A grid scaled to fit a square, at its upper left corner; with wrong cells if given."""
     cell = cell_of(values, side)
@@ -180,7 +181,7 @@ def thumbnail(
     return out
 
 
-def cell_of(values: np.ndarray, side: float) -> float:
+def cell_of(values: Shaped[np.ndarray, "H W"], side: float) -> float:
     """Pixels to a cell of a thumbnail: whole ones where possible, at most 28."""
     cell = side / max(*values.shape, 1)
     return min(float(int(cell)) if cell >= 3 else cell, 28.0)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Shaped
 
 from jaxarc_trace.render.marks import ROUND, brief, line, num, path, text
 from jaxarc_trace.render.text import number
@@ -60,7 +61,9 @@ class Axes:
         return self.x + share * self.wide, self.y + (1 - rise) * self.high
 
 
-def value_range(values: np.ndarray, *, include: Sequence[float] = ()) -> tuple[float, float]:
+def value_range(
+    values: Shaped[np.ndarray, "..."], *, include: Sequence[float] = ()
+) -> tuple[float, float]:
     """A range that holds the finite values and `include`, never empty."""
     finite = [*values[np.isfinite(values)].tolist(), *include]
     if not finite:
@@ -93,8 +96,8 @@ def decimals(marks: Sequence[float]) -> int:
 
 def curve(
     axes: Axes,
-    steps: np.ndarray,
-    values: np.ndarray,
+    steps: Shaped[np.ndarray, " n"],
+    values: Shaped[np.ndarray, " n"],
     colour: str,
     *,
     thickness: float = 2,
@@ -180,7 +183,9 @@ def _legs(legs: list[tuple[int, int]]) -> list[str]:
     return parts
 
 
-def _thin(steps: np.ndarray, values: np.ndarray, pixels: int) -> tuple[np.ndarray, np.ndarray]:
+def _thin(
+    steps: Shaped[np.ndarray, " n"], values: Shaped[np.ndarray, " n"], pixels: int
+) -> tuple[Shaped[np.ndarray, " kept"], Shaped[np.ndarray, " kept"]]:
     """Keeps the extremes of each pixel column, so that a long curve keeps its shape."""
     if len(values) <= 4 * pixels:
         return steps, values
@@ -191,7 +196,9 @@ def _thin(steps: np.ndarray, values: np.ndarray, pixels: int) -> tuple[np.ndarra
     return steps[keep], values[keep]
 
 
-def bars(axes: Axes, steps: np.ndarray, values: np.ndarray, theme: Theme) -> str:
+def bars(
+    axes: Axes, steps: Shaped[np.ndarray, " n"], values: Shaped[np.ndarray, " n"], theme: Theme
+) -> str:
     """Bars from zero, up in the colour of gains and down in that of losses."""
     slot = axes.wide / max(axes.last - axes.first, 1)
     wide = max(min(slot * 0.7, 14), 0.8)
@@ -262,7 +269,13 @@ class Spark(NamedTuple):
 
 
 def spark(
-    x: float, y: float, wide: float, high: float, values: np.ndarray, at: int, theme: Theme
+    x: float,
+    y: float,
+    wide: float,
+    high: float,
+    values: Shaped[np.ndarray, " n"],
+    at: int,
+    theme: Theme,
 ) -> Spark:
     """A small curve above a level line, with one of its states marked."""
     low, top = value_range(values)

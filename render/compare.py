@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Shaped
 
 from jaxarc_trace.analysis import failure_modes
 from jaxarc_trace.episode import Episode
@@ -131,7 +132,7 @@ def _curves(
 def _chart(
     name: str,
     episodes: Sequence[Episode],
-    series: Sequence[np.ndarray | None],
+    series: Sequence[Shaped[np.ndarray, " _"] | None],
     span: tuple[float, float],
     last: int,
     look: Theme,
@@ -149,7 +150,7 @@ def _chart(
         colour = look.series[index % len(look.series)]
         curves.append(chart.curve(axes, steps, values, colour, thickness=2.2, dash=_DASHES[index]))
         end = float(values[-1]) if np.isfinite(values[-1]) else axes.low
-        x, end_y = axes.at(steps[-1], end)
+        x, end_y = axes.at(int(steps[-1]), end)
         curves.append(chart.marker(x, end_y, colour, look.page))
         ends.append((end_y, x, index, colour, number(values[-1])))
     return "".join([*parts, _end_labels(ends, axes, look), *curves])
@@ -300,7 +301,7 @@ def _divergence_words(episodes: Sequence[Episode], arcs: Sequence[ArcFrames | No
 def _grids(arcs: Sequence[ArcFrames | None], y: float, look: Theme) -> tuple[str, float]:
     """Every last grid, each group with one target followed by it."""
     known = [(index, arc) for index, arc in enumerate(arcs) if arc is not None]
-    shown: list[tuple[str, str, np.ndarray]] = []
+    shown: list[tuple[str, str, Shaped[np.ndarray, "_ _"]]] = []
     while known:
         target = known[0][1].target
         group = [(i, arc) for i, arc in known if _same(arc.target, target)]
@@ -325,7 +326,7 @@ def _grids(arcs: Sequence[ArcFrames | None], y: float, look: Theme) -> tuple[str
     return "".join(parts), y + rows * (tall + 62) - 20
 
 
-def _same(one: np.ndarray | None, two: np.ndarray | None) -> bool:
+def _same(one: Shaped[np.ndarray, "_ _"] | None, two: Shaped[np.ndarray, "_ _"] | None) -> bool:
     if one is None or two is None:
         return one is two
     return np.array_equal(one, two)

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 
 import numpy as np
+from jaxtyping import Float64
 
 from jaxarc_trace.analysis import Failure, failure_modes
 from jaxarc_trace.episode import Episode
@@ -136,7 +137,7 @@ def outcome_colour(episode: Episode, theme: Theme) -> str:
     return theme.negative if episode.outcome == "failed" else theme.muted
 
 
-def returns(episode: Episode) -> np.ndarray:
+def returns(episode: Episode) -> Float64[np.ndarray, " states"]:
     """Sum of rewards up to each state, float64 `[T + 1]`, dropped steps included."""
     rewards = np.asarray(episode.rewards, np.float64)
     # Infinities of both signs add up to NaN, which pictures show as such.

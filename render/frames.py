@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float64, Int16, Integer, Shaped
 
 from jaxarc_trace import analysis
 from jaxarc_trace.episode import Episode
@@ -35,7 +36,7 @@ class Box(NamedTuple):
         """Height and width in cells."""
         return self.bottom - self.top, self.right - self.left
 
-    def crop(self, array: np.ndarray) -> np.ndarray:
+    def crop(self, array: Shaped[np.ndarray, "H W"]) -> Shaped[np.ndarray, "height width"]:
         """The part of a padded `[H, W]` array inside the box."""
         return array[self.top : self.bottom, self.left : self.right]
 
@@ -55,10 +56,10 @@ class ArcFrames:
     """
 
     episode: Episode
-    score: np.ndarray | None
-    operations: np.ndarray | None
-    _grids: np.ndarray = field(repr=False)
-    _mask: np.ndarray | None = field(repr=False)
+    score: Float64[np.ndarray, " states"] | None
+    operations: Shaped[np.ndarray, " T"] | None
+    _grids: Shaped[np.ndarray, "states H W"] = field(repr=False)
+    _mask: Bool[np.ndarray, "states H W"] | None = field(repr=False)
 
     def __len__(self) -> int:
         """Number of transitions, `T`."""
@@ -68,32 +69,32 @@ class ArcFrames:
         """Where the grid of a state, 0..T, lies in the padded array."""
         return self._boxes[state]
 
-    def grid(self, state: int) -> np.ndarray:
+    def grid(self, state: int) -> Int16[np.ndarray, "height width"]:
         """The grid of a state, 0..T."""
         return self.box(state).crop(self._padded(state))
 
-    def before(self, t: int) -> np.ndarray:
+    def before(self, t: int) -> Int16[np.ndarray, "height width"]:
         """The grid that action `t` was applied to."""
         return self.grid(t)
 
-    def after(self, t: int) -> np.ndarray:
+    def after(self, t: int) -> Int16[np.ndarray, "height width"]:
         """The grid that action `t` led to."""
         return self.grid(t + 1)
 
-    def selection(self, t: int) -> np.ndarray | None:
+    def selection(self, t: int) -> Bool[np.ndarray, "height width"] | None:
         """Cells of `before(t)` that action `t` acted on; None where it was not recorded."""
         chosen = self._selection(t)
         return None if chosen is None else self.box(t).crop(chosen)
 
-    def changed(self, t: int) -> np.ndarray:
+    def changed(self, t: int) -> Bool[np.ndarray, "height width"]:
         """Cells of `after(t)` that are not as in `before(t)`, new cells included."""
         return self.box(t + 1).crop(self._padded(t) != self._padded(t + 1))
 
-    def differs(self, t: int) -> np.ndarray | None:
+    def differs(self, t: int) -> Bool[np.ndarray, "height width"] | None:
         """Cells of `target` that `after(t)` has not got right; None without a target."""
         return self.differs_at(t + 1)
 
-    def differs_at(self, state: int) -> np.ndarray | None:
+    def differs_at(self, state: int) -> Bool[np.ndarray, "height width"] | None:
         """Cells of `target` that the grid of a state, 0..T, has not got right."""
         if self._target is None:
             return None
@@ -101,12 +102,12 @@ class ArcFrames:
         return box.crop(padded != self._padded(state)) & (box.crop(padded) != PADDING)
 
     @property
-    def target(self) -> np.ndarray | None:
+    def target(self) -> Int16[np.ndarray, "height width"] | None:
         """The grid to be reached; None where it is not recorded or hidden."""
         return None if self._target is None else self._target[0].crop(self._target[1])
 
     @property
-    def input(self) -> np.ndarray | None:
+    def input(self) -> Int16[np.ndarray, "height width"] | None:
         """The grid the task starts from; None where it is not recorded."""
         found = self._constant("input", "input_mask")
         return None if found is None else found[0].crop(found[1])
@@ -120,12 +121,12 @@ class ArcFrames:
         return tuple(zip(*(side.tolist() for side in sides), strict=True))
 
     @cached_property
-    def is_noop(self) -> np.ndarray:
+    def is_noop(self) -> Bool[np.ndarray, " T"]:
         """Transitions that changed nothing although they could have, bool `[T]`."""
         return analysis.no_ops(self.episode)
 
     @cached_property
-    def is_submit(self) -> np.ndarray:
+    def is_submit(self) -> Bool[np.ndarray, " T"]:
         """Transitions that ended the episode on purpose, bool `[T]`."""
         kinds = analysis.operation_kinds(self.episode)
         return np.array([kind == "submit" for kind in kinds or [""] * len(self)], bool)
@@ -168,11 +169,11 @@ class ArcFrames:
         return [Box(*box) for box in zip(*(side.tolist() for side in sides), strict=True)]
 
     @cached_property
-    def _recent(self) -> dict[int, np.ndarray]:
+    def _recent(self) -> dict[int, Int16[np.ndarray, "H W"]]:
         """The padded grids asked for last, a few: a step asks for the same two several times."""
         return {}
 
-    def _padded(self, state: int) -> np.ndarray:
+    def _padded(self, state: int) -> Int16[np.ndarray, "H W"]:
         found = self._recent.get(state)
         if found is None:
             found = _fill(self._grids[state], None if self._mask is None else self._mask[state])
@@ -181,7 +182,7 @@ class ArcFrames:
             self._recent[state] = found
         return found
 
-    def _selection(self, t: int) -> np.ndarray | None:
+    def _selection(self, t: int) -> Bool[np.ndarray, "H W"] | None:
         recorded = analysis.role(self.episode, "selected")
         if recorded is not None:
             return np.asarray(recorded[t + 1], bool)
@@ -192,10 +193,12 @@ class ArcFrames:
         return chosen if self._mask is None else chosen & self._mask[t]
 
     @cached_property
-    def _target(self) -> tuple[Box, np.ndarray] | None:
+    def _target(self) -> tuple[Box, Int16[np.ndarray, "H W"]] | None:
         return self._constant("target", "target_mask")
 
-    def _constant(self, grid_role: str, mask_role: str) -> tuple[Box, np.ndarray] | None:
+    def _constant(
+        self, grid_role: str, mask_role: str
+    ) -> tuple[Box, Int16[np.ndarray, "H W"]] | None:
         grid, mask = analysis.role(self.episode, grid_role), analysis.role(self.episode, mask_role)
         if grid is None or grid.shape[1:] != self._grids.shape[1:]:
             return None
@@ -231,18 +234,20 @@ def frames(episode: Episode) -> ArcFrames | None:
     )
 
 
-def _fill(grid: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+def _fill(
+    grid: Shaped[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"] | None
+) -> Int16[np.ndarray, "H W"]:
     values = np.minimum(np.maximum(grid, PADDING), _LARGEST).astype(np.int16)
     return values if mask is None else np.where(mask, values, np.int16(PADDING))
 
 
-def _extent(filled: np.ndarray) -> np.ndarray:
+def _extent(filled: Bool[np.ndarray, "n side"]) -> Integer[np.ndarray, " n"]:
     """From the first to the last true value of each row of `[n, side]`, int `[n]`."""
     last = filled.shape[1] - filled[:, ::-1].argmax(axis=1)
     return np.where(filled.any(axis=1), last - filled.argmax(axis=1), 0)
 
 
-def _box(mask: np.ndarray | None, shape: tuple[int, ...]) -> Box:
+def _box(mask: Bool[np.ndarray, "H W"] | None, shape: tuple[int, ...]) -> Box:
     if mask is None:
         return Box(0, shape[0], 0, shape[1])
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

@@ -11,6 +11,7 @@ import base64
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Shaped
 
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.errors import RenderError
@@ -164,7 +165,7 @@ def _numbers(episode: Episode) -> list[str]:
     return names + [n for n in tables if shown[n].size <= _MOST_BARS]
 
 
-def _drawable(episode: Episode) -> dict[str, np.ndarray]:
+def _drawable(episode: Episode) -> dict[str, Shaped[np.ndarray, "..."] | np.generic]:
     """The first state's value of each field of numbers."""
     return {
         name: _as_whole(np.asarray(values))[0]
@@ -173,7 +174,7 @@ def _drawable(episode: Episode) -> dict[str, np.ndarray]:
     }
 
 
-def _as_whole(values: np.ndarray) -> np.ndarray:
+def _as_whole(values: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
     """Planes `[T, H, W]` of real numbers that are whole numbers throughout, as those."""
     plane = values.ndim == 3 and min(values.shape[1:]) >= _LEAST_IMAGE
     if values.dtype.kind != "f" or not plane or not np.isfinite(values).all():
@@ -181,7 +182,7 @@ def _as_whole(values: np.ndarray) -> np.ndarray:
     return values.astype(np.int64) if np.array_equal(values, np.rint(values)) else values
 
 
-def _is_plane(values: np.ndarray) -> bool:
+def _is_plane(values: Shaped[np.ndarray, "..."] | np.generic) -> bool:
     """Whether it is a grid, an image, or a grid of layers or symbols."""
     whole = values.dtype.kind in "iub"
     if values.ndim != 3:
@@ -191,7 +192,7 @@ def _is_plane(values: np.ndarray) -> bool:
     return whole and 2 <= values.shape[-1] <= _MOST_LAYERS
 
 
-def _is_image(values: np.ndarray) -> bool:
+def _is_image(values: Shaped[np.ndarray, "..."]) -> bool:
     """Whether three layers over a whole episode are colours rather than symbols."""
     if values.shape[-1] != 3 or values.dtype.kind == "b":
         return False
@@ -199,7 +200,7 @@ def _is_image(values: np.ndarray) -> bool:
     return values.dtype.kind == "f" or int(values.max()) > _SYMBOLS or int(values.max()) <= 1
 
 
-def _layers(values: np.ndarray) -> np.ndarray:
+def _layers(values: Shaped[np.ndarray, "H W C"]) -> Shaped[np.ndarray, "H W"]:
     """Layers `[H, W, C]` as one plane: the last that is set, from 1; of symbols the first."""
     if values.dtype.kind != "b":
         return values[..., 0]
@@ -220,7 +221,7 @@ def action_words(episode: Episode, t: int) -> str:
     return "; ".join(words) or "–"
 
 
-def _grid(values: np.ndarray, side: float, look: Theme) -> str:
+def _grid(values: Shaped[np.ndarray, "H W"], side: float, look: Theme) -> str:
     whole = values.astype(np.int64)
     cell = cards.cell_of(whole, side)
     if whole.min() >= 0 and whole.max() > 9:
@@ -231,7 +232,7 @@ def _grid(values: np.ndarray, side: float, look: Theme) -> str:
     return grid.grid(whole, 0, 0, cell, look)
 
 
-def _image(values: np.ndarray, side: float) -> str:
+def _image(values: Shaped[np.ndarray, "H W 3"], side: float) -> str:
     """An image as an embedded PNG, its pixels kept sharp."""
     if values.dtype.kind == "f":
         values = np.nan_to_num(values) * (255.0 if np.nanmax(values) <= 1.0 else 1.0)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+from jaxtyping import Bool, Shaped
 
 from jaxarc_trace.render.marks import ROUND, brief, name, num
 from jaxarc_trace.render.paths import outline, runs_upright, spots, strokes, true_runs
@@ -27,10 +28,10 @@ _FEW_CORNERS = 24
 # A grid is drawn on top of another where at most this share of its cells differs.
 _ALIKE = 0.5
 
-Placed = tuple[np.ndarray, float, float]
+Placed = tuple[Shaped[np.ndarray, "_ _"], float, float]
 
 
-def grid(values: np.ndarray, x: float, y: float, cell: float, theme: Theme) -> str:
+def grid(values: Shaped[np.ndarray, "H W"], x: float, y: float, cell: float, theme: Theme) -> str:
     """A grid with its upper left corner at `x, y`; see `grids`."""
     return grids([(values, x, y)], cell, theme)
 
@@ -83,7 +84,11 @@ def _cells(shown: list[Placed], cell: float, theme: Theme) -> str:
 
 
 def _together(
-    shown: list[tuple[np.ndarray, int, int]], x: float, y: float, cell: float, theme: Theme
+    shown: list[tuple[Shaped[np.ndarray, "_ _"], int, int]],
+    x: float,
+    y: float,
+    cell: float,
+    theme: Theme,
 ) -> str:
     """Grids in units of cells from `x, y`, those that are nearly alike by reference."""
     known = [np.where((v >= 0) & (v <= 9), v, _PADDING).astype(np.int64) for v, _, _ in shown]
@@ -112,10 +117,12 @@ def _together(
     return _moved(parts, x, y, cell, upright=upright)
 
 
-def _based(known: list[np.ndarray]) -> dict[int, tuple[int, np.ndarray]]:
+def _based(
+    known: list[Shaped[np.ndarray, "_ _"]],
+) -> dict[int, tuple[int, Bool[np.ndarray, "_ _"]]]:
     """Which grid is drawn on which whole one before it, and the cells where the two differ."""
     whole: list[int] = []
-    based: dict[int, tuple[int, np.ndarray]] = {}
+    based: dict[int, tuple[int, Bool[np.ndarray, "_ _"]]] = {}
     for index, values in enumerate(known):
         for at in whole:
             if known[at].shape == values.shape:
@@ -128,7 +135,9 @@ def _based(known: list[np.ndarray]) -> dict[int, tuple[int, np.ndarray]]:
     return based
 
 
-def _whole(values: np.ndarray, across: int, down: int, theme: Theme, *, upright: bool) -> list[str]:
+def _whole(
+    values: Shaped[np.ndarray, "H W"], across: int, down: int, theme: Theme, *, upright: bool
+) -> list[str]:
     height, width = values.shape
     counts = np.bincount(values.ravel(), minlength=_PADDING + 1)
     order = [c for c in np.argsort(-counts, kind="stable").tolist() if counts[c]]
@@ -139,7 +148,7 @@ def _whole(values: np.ndarray, across: int, down: int, theme: Theme, *, upright:
     return [ground, *_painted(data, order[1:], theme)]
 
 
-def _ranks(values: np.ndarray, order: list[int]) -> np.ndarray:
+def _ranks(values: Shaped[np.ndarray, "H W"], order: list[int]) -> Shaped[np.ndarray, "H W"]:
     table = np.zeros(_PADDING + 1, np.int8)
     table[order] = np.arange(len(order))
     return table[values]
@@ -190,7 +199,9 @@ def _lines(placed: list[Placed], cell: float) -> str:
     )
 
 
-def _digits(values: np.ndarray, x: float, y: float, cell: float, theme: Theme) -> str:
+def _digits(
+    values: Shaped[np.ndarray, "H W"], x: float, y: float, cell: float, theme: Theme
+) -> str:
     size = min(cell * 0.56, 16)
     parts = []
     for value in range(10):
@@ -206,7 +217,7 @@ def _digits(values: np.ndarray, x: float, y: float, cell: float, theme: Theme) -
 
 
 def selected(
-    mask: np.ndarray,
+    mask: Bool[np.ndarray, "H W"],
     x: float,
     y: float,
     cell: float,
@@ -239,7 +250,7 @@ def selected(
 
 
 def changed(
-    mask: np.ndarray,
+    mask: Bool[np.ndarray, "H W"],
     x: float,
     y: float,
     cell: float,
@@ -276,7 +287,9 @@ def _twice(data: str, under: str, over: str) -> str:
     return f'<g {under}><path id="{own}" d="{data}"/></g><use href="#{own}" {over}/>'
 
 
-def differing(mask: np.ndarray, x: float, y: float, cell: float, *, more: str = "") -> str:
+def differing(
+    mask: Bool[np.ndarray, "H W"], x: float, y: float, cell: float, *, more: str = ""
+) -> str:
     """A white corner edged in black on each cell that is still wrong; arguments as above.
 
     Many are the points of one path, each of which shows the same marker.

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Shaped
 
 from jaxarc_trace.errors import RenderError
 from jaxarc_trace.render import cards
@@ -152,7 +153,7 @@ def _place(index: int) -> tuple[float, float]:
     return _MARGIN + (index % _ACROSS) * _SLOT, 114.0 + (index // _ACROSS) * (_SIDE + 60)
 
 
-def _map(values: np.ndarray, x: float, y: float, look: Theme) -> str:
+def _map(values: Shaped[np.ndarray, "H W"], x: float, y: float, look: Theme) -> str:
     """Values from -1 to 1 as shaded cells, one path for each shade."""
     height, width = values.shape
     cell = _SIDE / max(height, width)
@@ -201,7 +202,7 @@ def _name(found: "Counterfactuals") -> str:
     return names[found.taken[0]].strip() if 0 <= found.taken[0] < len(names) else "the action"
 
 
-def _histogram(name: str, values: np.ndarray, x: float, y: float, look: Theme) -> str:
+def _histogram(name: str, values: Shaped[np.ndarray, " n"], x: float, y: float, look: Theme) -> str:
     low, high = float(values.min()), float(values.max())
     counts, _ = np.histogram(values, _BINS, (low, high if high > low else low + 1))
     wide, tall = _SLOT - 28, _SIDE - 30

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Real, Shaped
 
 from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.render.text import escape, number
@@ -40,7 +41,7 @@ def table(episodes: Episodes) -> str:
     )
 
 
-def sparkline(values: np.ndarray) -> str:
+def sparkline(values: Shaped[np.ndarray, " n"]) -> str:
     """A curve without axes as SVG; what is not finite is left out."""
     known = np.flatnonzero(np.isfinite(values))
     if known.size < 2:
@@ -56,7 +57,7 @@ def sparkline(values: np.ndarray) -> str:
     )
 
 
-def _rewards(episodes: Episodes) -> Sequence[np.ndarray]:
+def _rewards(episodes: Episodes) -> Sequence[Real[np.ndarray, " _"]]:
     """The rewards of each, of which no record is decoded."""
     if not len(episodes):
         return []

@@ -7,18 +7,19 @@ through the middle of the cells: callers move it by half a cell.
 from collections.abc import Iterable
 
 import numpy as np
+from jaxtyping import Bool, Shaped
 
 __all__ = ["outline", "runs_upright", "spots", "strokes", "true_runs"]
 
 
-def runs_upright(values: np.ndarray) -> bool:
+def runs_upright(values: Shaped[np.ndarray, "H W"]) -> bool:
     """Whether there are fewer runs of equal cells along columns than along rows."""
     along = np.count_nonzero(values[:, 1:] != values[:, :-1])
     return bool(np.count_nonzero(values[1:] != values[:-1]) < along)
 
 
 def strokes(
-    ranks: np.ndarray, count: int, across: int = 0, down: int = 0, *, upright: bool
+    ranks: Shaped[np.ndarray, "H W"], count: int, across: int = 0, down: int = 0, *, upright: bool
 ) -> list[str]:
     """Path data of strokes of each rank of cells from 1 on, to be painted in this order.
 
@@ -43,7 +44,15 @@ def strokes(
     ]
 
 
-def _data(flat: np.ndarray, rank: int, width: int, across: int, down: int, *, upright: bool) -> str:
+def _data(
+    flat: Shaped[np.ndarray, " cells"],
+    rank: int,
+    width: int,
+    across: int,
+    down: int,
+    *,
+    upright: bool,
+) -> str:
     cells = (flat == rank).nonzero()[0]
     if not cells.size:
         return ""
@@ -64,16 +73,21 @@ def _moves(rows: list[int], columns: list[int], lengths: list[int], *, upright: 
     add = parts.append
     row_before, end = -1, 0
     for row, column, length in zip(rows, columns, lengths, strict=True):
-        if row != row_before:
-            add(f"M{row} {column}v{length}" if upright else f"M{column} {row}h{length}")
-        else:
+        if row == row_before:
             add(f"m0 {column - end}v{length}" if upright else f"m{column - end} 0h{length}")
+        else:
+            add(f"M{row} {column}v{length}" if upright else f"M{column} {row}h{length}")
         row_before, end = row, column + length
     return "".join(parts)
 
 
 def spots(
-    values: np.ndarray, where: np.ndarray, across: int = 0, down: int = 0, *, upright: bool
+    values: Shaped[np.ndarray, "H W"],
+    where: Bool[np.ndarray, "H W"],
+    across: int = 0,
+    down: int = 0,
+    *,
+    upright: bool,
 ) -> dict[int, str]:
     """Path data of strokes of some cells of a grid, by value.
 
@@ -102,7 +116,7 @@ def spots(
     }
 
 
-def outline(mask: np.ndarray, x: float = 0, y: float = 0, unit: float = 1) -> str:
+def outline(mask: Bool[np.ndarray, "H W"], x: float = 0, y: float = 0, unit: float = 1) -> str:
     """Path data of the border of a set of cells, as closed loops.
 
     Args:
@@ -126,7 +140,7 @@ def outline(mask: np.ndarray, x: float = 0, y: float = 0, unit: float = 1) -> st
 _Ends = dict[tuple[int, int], list[tuple[int, int]]]
 
 
-def _edges(padded: np.ndarray) -> tuple[_Ends, _Ends]:
+def _edges(padded: Bool[np.ndarray, "H W"]) -> tuple[_Ends, _Ends]:
     """The straight parts of a border by both their ends: those along rows, those along columns."""
     corner = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
     # Where two cells touch by a corner only, the border turns on both sides.
@@ -147,7 +161,9 @@ def _edges(padded: np.ndarray) -> tuple[_Ends, _Ends]:
     return across, down
 
 
-def _cut(start: int, length: int, cuts: np.ndarray | None) -> list[tuple[int, int]]:
+def _cut(
+    start: int, length: int, cuts: Shaped[np.ndarray, " cuts"] | None
+) -> list[tuple[int, int]]:
     if cuts is None:
         return [(start, start + length)]
     inner = (cuts[start + 1 : start + length].nonzero()[0] + start + 1).tolist()
@@ -179,7 +195,7 @@ def _short(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") if value % 1 else str(int(value))
 
 
-def true_runs(edges: np.ndarray) -> Iterable[tuple[int, int, int]]:
+def true_runs(edges: Shaped[np.ndarray, "H W"]) -> Iterable[tuple[int, int, int]]:
     """Runs of true values along rows: row, first column, length."""
     height, width = edges.shape
     padded = np.zeros((height, width + 2), bool)

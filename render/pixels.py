@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped, UInt8
 
 from jaxarc_trace.errors import RenderError, require
 from jaxarc_trace.render.theme import Theme, rgb
@@ -54,7 +55,9 @@ def png(svg: str, width: float, height: float, scale: float = 2.0) -> bytes:
     )
 
 
-def enlarge(grid: np.ndarray, cell: int, theme: Theme) -> np.ndarray:
+def enlarge(
+    grid: Shaped[np.ndarray, "H W"], cell: int, theme: Theme
+) -> UInt8[np.ndarray, "height width 3"]:
     """A grid as pixels.
 
     Args:
@@ -89,7 +92,7 @@ def font(size: int, *, bold: bool = False) -> Any:
     return fonts.truetype(str(FONTS / name), size, layout_engine=fonts.Layout.BASIC)
 
 
-def png_bytes(pixels: np.ndarray) -> bytes:
+def png_bytes(pixels: UInt8[np.ndarray, "height width 3"]) -> bytes:
     """Encodes uint8 `[height, width, 3]` as a PNG (https://www.w3.org/TR/png-3/).
 
     Each row is stored as its difference to the one above, which suits grids: half the time of a

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Shaped, UInt8
 
 from jaxarc_trace.analysis import failure_modes
 from jaxarc_trace.episode import Episode
@@ -36,7 +37,9 @@ _PANEL = 184
 _COVERAGE = [round(round(value / 255 * 7) * 255 / 7) for value in range(256)]
 
 
-def frame(episode: Episode, t: int, theme: str | Theme = "default") -> np.ndarray:
+def frame(
+    episode: Episode, t: int, theme: str | Theme = "default"
+) -> UInt8[np.ndarray, "pixels_high pixels_wide 3"]:
     """Draws transition `t` as pixels: before, after, target, operation, reward and score.
 
     Args:
@@ -56,7 +59,9 @@ def frame(episode: Episode, t: int, theme: str | Theme = "default") -> np.ndarra
     return _frame(_arc(episode), t, look)
 
 
-def film(episode: Episode, theme: str | Theme = "default") -> Iterator[np.ndarray]:
+def film(
+    episode: Episode, theme: str | Theme = "default"
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """`frame` of every step in order; quicker than one by one.
 
     Raises:
@@ -79,7 +84,7 @@ def _arc(episode: Episode) -> ArcFrames:
     return arc
 
 
-def _frame(arc: ArcFrames, t: int, look: Theme) -> np.ndarray:
+def _frame(arc: ArcFrames, t: int, look: Theme) -> UInt8[np.ndarray, "pixels_high pixels_wide 3"]:
     cell, rows, columns = _layout(arc, look)
     names = ["Before", "After"] + ["Target"] * (arc.target is not None)
     side = columns * cell + 1
@@ -110,7 +115,12 @@ def _layout(arc: ArcFrames, look: Theme) -> tuple[int, int, int]:
 
 
 def _panels(
-    canvas: np.ndarray, arc: ArcFrames, t: int, lefts: list[int], cell: int, look: Theme
+    canvas: UInt8[np.ndarray, "height width 3"],
+    arc: ArcFrames,
+    t: int,
+    lefts: list[int],
+    cell: int,
+    look: Theme,
 ) -> None:
     grids = [arc.before(t), arc.after(t)]
     if arc.target is not None:
@@ -130,7 +140,12 @@ def _panels(
         _corners(canvas, wrong, lefts[2], cell)
 
 
-def _digits(pixels: np.ndarray, values: np.ndarray, cell: int, look: Theme) -> None:
+def _digits(
+    pixels: UInt8[np.ndarray, "height width 3"],
+    values: Shaped[np.ndarray, "H W"],
+    cell: int,
+    look: Theme,
+) -> None:
     """Writes its value into each cell of an enlarged grid, in black or white."""
     height, width = values.shape
     cells = pixels[: height * cell, : width * cell].reshape(height, cell, width, cell, 3)
@@ -144,7 +159,7 @@ def _digits(pixels: np.ndarray, values: np.ndarray, cell: int, look: Theme) -> N
 
 
 @lru_cache(maxsize=64)
-def _digit(value: int, cell: int) -> np.ndarray:
+def _digit(value: int, cell: int) -> UInt8[np.ndarray, "cell cell"]:
     """Which part of each pixel of a cell its digit covers, uint8 `[cell, cell]`."""
     letters = font(round(cell * 0.7))
     left, top, right, bottom = letters.getbbox(str(value))
@@ -157,7 +172,13 @@ def _digit(value: int, cell: int) -> np.ndarray:
 
 
 def _outline(
-    canvas: np.ndarray, mask: np.ndarray, left: int, cell: int, look: Theme, *, dashed: bool
+    canvas: UInt8[np.ndarray, "height width 3"],
+    mask: Bool[np.ndarray, "H W"],
+    left: int,
+    cell: int,
+    look: Theme,
+    *,
+    dashed: bool,
 ) -> None:
     """Black around the cells with white within it: broken for a selection, else whole."""
     height, width = mask.shape
@@ -178,7 +199,9 @@ def _outline(
                 box[along if high else slice(None), slice(None) if high else along] = 255
 
 
-def _corners(canvas: np.ndarray, mask: np.ndarray, left: int, cell: int) -> None:
+def _corners(
+    canvas: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "H W"], left: int, cell: int
+) -> None:
     """A white corner edged in black at the upper right of each cell."""
     size = max(cell * 2 // 5, 2)
     row, column = np.mgrid[:size, :size]
@@ -208,8 +231,12 @@ def _progress(pen: Any, width: int, height: int, arc: ArcFrames, t: int, look: T
 
 
 def _words(
-    canvas: np.ndarray, arc: ArcFrames, t: int, lefts: dict[str, int], look: Theme
-) -> np.ndarray:
+    canvas: UInt8[np.ndarray, "height width 3"],
+    arc: ArcFrames,
+    t: int,
+    lefts: dict[str, int],
+    look: Theme,
+) -> UInt8[np.ndarray, "pixels_high pixels_wide 3"]:
     image = require("PIL.Image", "png", "Drawing text into pixels").fromarray(canvas)
     pen = require("PIL.ImageDraw", "png", "Drawing text into pixels").Draw(image)
     across, height = image.size

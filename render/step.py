@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Real, Shaped
 
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.render import cards, facts, generic, grid, icons
@@ -101,11 +102,11 @@ class Panel:
     """One grid of the picture with what is marked on it."""
 
     name: str
-    values: np.ndarray
+    values: Shaped[np.ndarray, "H W"]
     note: str
-    selected: np.ndarray | None = None
-    changed: np.ndarray | None = None
-    differs: np.ndarray | None = None
+    selected: Bool[np.ndarray, "H W"] | None = None
+    changed: Bool[np.ndarray, "H W"] | None = None
+    differs: Bool[np.ndarray, "H W"] | None = None
     former: tuple[int, int, int, int] | None = None
 
     @property
@@ -144,7 +145,7 @@ def _panels(arc: ArcFrames, t: int) -> list[Panel]:
     return panels
 
 
-def _count(mask: np.ndarray, word: str) -> str:
+def _count(mask: Bool[np.ndarray, "H W"], word: str) -> str:
     cells = int(mask.sum())
     return f"{plural(cells, 'cell')} {word}" if cells else f"nothing {word}"
 
@@ -220,7 +221,7 @@ def _marks(
 ) -> str:
     """What was selected, changed and is still wrong; the key's samples are part of the marks."""
     parts, nothing = [], np.zeros((1, 1), bool)
-    by_role: dict[str, tuple[np.ndarray, float, float]] = {}
+    by_role: dict[str, tuple[Shaped[np.ndarray, "H W"], float, float]] = {}
     for panel, (x, top) in zip(panels, places, strict=True):
         if panel.former is not None:
             down, along, high, wide = panel.former
@@ -287,7 +288,7 @@ def _metrics(
     return rule, spark(left + 130, y + 14, room, 40, series, t + 1, look)
 
 
-def _since(rewards: np.ndarray, t: int) -> str:
+def _since(rewards: Real[np.ndarray, " T"], t: int) -> str:
     if t == 0:
         return "first kept step"
     change = number(float(rewards[t]) - float(rewards[t - 1]), signed=True)

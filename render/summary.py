@@ -1,6 +1,7 @@
 """A whole episode on one page: how it ended, its numbers, its curve, its key moments."""
 
 import numpy as np
+from jaxtyping import Float64, Shaped
 
 from jaxarc_trace.analysis import Failure, KeyMoment, failure_modes, key_moments, revisits
 from jaxarc_trace.episode import Episode
@@ -115,7 +116,7 @@ def _end(episode: Episode, arc: ArcFrames | None) -> tuple[str, str]:
     return "Terminal", "state"
 
 
-def _best(score: np.ndarray) -> int:
+def _best(score: Float64[np.ndarray, " states"]) -> int:
     return int(np.argmax(np.where(np.isfinite(score), score, -np.inf)))
 
 
@@ -183,7 +184,11 @@ def _at_foot(axes: Axes, y: float) -> Axes:
 
 
 def _rail(
-    axes: Axes, values: np.ndarray, moments: tuple[KeyMoment, ...], y: float, look: Theme
+    axes: Axes,
+    values: Shaped[np.ndarray, " states"],
+    moments: tuple[KeyMoment, ...],
+    y: float,
+    look: Theme,
 ) -> str:
     """The numbers of the key moments above the chart, each tied to its point."""
     wanted = [axes.at(m.step, axes.low)[0] for m in moments]
@@ -197,13 +202,17 @@ def _rail(
     return "".join(parts)
 
 
-def _dots(axes: Axes, values: np.ndarray, moments: tuple[KeyMoment, ...], look: Theme) -> str:
+def _dots(
+    axes: Axes, values: Shaped[np.ndarray, " states"], moments: tuple[KeyMoment, ...], look: Theme
+) -> str:
     return "".join(
         chart.marker(*_point(axes, values, moment), look.text, look.page) for moment in moments
     )
 
 
-def _point(axes: Axes, values: np.ndarray, moment: KeyMoment) -> tuple[float, float]:
+def _point(
+    axes: Axes, values: Shaped[np.ndarray, " states"], moment: KeyMoment
+) -> tuple[float, float]:
     value = float(values[moment.step])
     return axes.at(moment.step, value if np.isfinite(value) else axes.low)
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float64, Integer, Shaped
 
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.errors import RenderError
@@ -113,8 +114,8 @@ class Panel:
     """A grid under its name."""
 
     name: str
-    values: np.ndarray
-    marked: np.ndarray | None
+    values: Shaped[np.ndarray, "H W"]
+    marked: Bool[np.ndarray, "H W"] | None
 
 
 def _heading(episode: Episode, arc: ArcFrames | None, t: int, pen: Pen) -> list[str]:
@@ -214,7 +215,7 @@ def _beside(panels: Sequence[Panel], step: int, pen: Pen) -> list[str]:
     return [(" " * _GAP).join(parts).rstrip(" ") for parts in zip(*blocks, strict=True)]
 
 
-def _cells(panel: Panel, shown: np.ndarray, step: int, pen: Pen) -> list[str]:
+def _cells(panel: Panel, shown: Shaped[np.ndarray, "H W"], step: int, pen: Pen) -> list[str]:
     marked = None if panel.marked is None else panel.marked[:, : shown.shape[1]]
     mark = _MARKS[panel.name][0]
     if not pen.color:
@@ -240,7 +241,7 @@ def _told(panel: Panel, arc: ArcFrames, t: int) -> str:
     return f"{mark} {plural(cells, 'cell')} {word}: {where}"
 
 
-def _from_to(noun: str, where: np.ndarray) -> str:
+def _from_to(noun: str, where: Integer[np.ndarray, " n"]) -> str:
     first, last = int(where[0]), int(where[-1])
     return f"{noun} {first}" if first == last else f"{noun}s {first}–{last}"
 
@@ -261,7 +262,7 @@ def _fields(episode: Episode, t: int, pen: Pen) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def _values(values: np.ndarray) -> str:
+def _values(values: Shaped[np.ndarray, "..."]) -> str:
     shown = [
         visible(value) if values.dtype.kind not in "iuf" else number(value)
         for value in values.reshape(-1)
@@ -286,7 +287,7 @@ def _numbers(episode: Episode, arc: ArcFrames | None, t: int, pen: Pen) -> list[
     return [_fit("   ".join(words), pen.room), *lines]
 
 
-def _spark(score: np.ndarray, now: int, pen: Pen) -> list[str]:
+def _spark(score: Float64[np.ndarray, " states"], now: int, pen: Pen) -> list[str]:
     """The score of every state as a line of blocks, and a pointer at the state shown."""
     across = min(len(score), pen.room)
     low, top = value_range(score)

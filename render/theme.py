@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from jaxarc_trace.errors import RenderError
 
@@ -97,7 +98,7 @@ class Theme:
             )
 
     @cached_property
-    def rgb(self) -> np.ndarray:
+    def rgb(self) -> UInt8[np.ndarray, "11 3"]:
         """Cell colours as uint8 `[11, 3]`; the last is the padding, so that -1 indexes it."""
         return np.array([rgb(colour) for colour in (*self.cells, self.padding)], np.uint8)
 

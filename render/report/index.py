@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from jaxarc_trace import analysis
 from jaxarc_trace.analysis import Failure
@@ -190,7 +191,7 @@ def _float(value: Any) -> float | str:
     return float(f"{value:.7g}") if np.isfinite(value) else str(value).replace("inf", "Infinity")
 
 
-def _best(scores: np.ndarray) -> float | str | None:
+def _best(scores: Float64[np.ndarray, " states"]) -> float | str | None:
     finite = scores[np.isfinite(scores)]
     return _float(finite.max()) if finite.size else None
 
@@ -201,7 +202,7 @@ def _label(field: str) -> str:
     return (words[:1].upper() + words[1:])[:24] or "Score"
 
 
-def _spark(episode: Episode, scores: np.ndarray | None) -> bytes:
+def _spark(episode: Episode, scores: Float64[np.ndarray, " states"] | None) -> bytes:
     """The score, or the return so far, at evenly spread states: 0..254, 255 for none."""
     values = scores
     if values is None:

@@ -27,6 +27,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Shaped, UInt
 
 from jaxarc_trace import analysis
 from jaxarc_trace.analysis import Failure, role
@@ -88,7 +89,7 @@ def deflate(data: bytes) -> bytes:
     return packer.compress(data) + packer.flush()
 
 
-def _planes(values: np.ndarray) -> bytes:
+def _planes(values: Shaped[np.ndarray, " n"]) -> bytes:
     """float32 values as four planes, which deflate better than the values themselves."""
     values = np.asarray(values, "<f4")
     return np.ascontiguousarray(values.view(np.uint8).reshape(-1, 4).T).tobytes()
@@ -100,14 +101,14 @@ def _flags(episode: Episode) -> bytes:
     return (terminated * _TERMINATED + truncated * _TRUNCATED).astype(np.uint8).tobytes()
 
 
-def _words(values: np.ndarray) -> bytes:
+def _words(values: Shaped[np.ndarray, " n"]) -> bytes:
     values = np.asarray(values).astype(np.int64)
     known = (values >= 0) & (values < 0xFF00)
     words = np.where(known, values, 0xFFFF).astype("<u2")
     return np.ascontiguousarray(words.view(np.uint8).reshape(-1, 2).T).tobytes()
 
 
-def _operations(episode: Episode) -> np.ndarray | None:
+def _operations(episode: Episode) -> Shaped[np.ndarray, " T"] | None:
     name = (episode.environment.get("roles") or {}).get("operation")
     values = None if name is None else episode.extras.get(name, episode.actions.get(name))
     return None if values is None or np.ndim(values) != 1 else np.asarray(values)
@@ -149,7 +150,9 @@ def _grids(found: ArcFrames) -> tuple[dict[str, Any], list[bytes]]:
     return header, packed
 
 
-def _stored(values: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+def _stored(
+    values: Shaped[np.ndarray, "*lead H W"], mask: Shaped[np.ndarray, "*lead H W"] | None
+) -> UInt[np.ndarray, "*lead H W"]:
     """Cells as they are stored: the value plus one, 0 outside the mask; the smallest dtype."""
     low, high = int(values.min(initial=0)), int(values.max(initial=0))
     dtype = np.uint8 if high < 255 else np.uint16
@@ -161,7 +164,9 @@ def _stored(values: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     return cells
 
 
-def _constant(episode: Episode, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
+def _constant(
+    episode: Episode, name: str, shape: tuple[int, ...]
+) -> UInt[np.ndarray, "H W"] | None:
     """A grid that is the same all along, as stored cells `[H, W]`; None where there is none."""
     grid, mask = role(episode, name), role(episode, f"{name}_mask")
     if grid is None or grid.shape[1:] != shape:
@@ -173,7 +178,9 @@ def _constant(episode: Episode, name: str, shape: tuple[int, ...]) -> np.ndarray
 
 
 def _union(
-    shape: tuple[int, ...], mask: np.ndarray | None, fixed: list[np.ndarray]
+    shape: tuple[int, ...],
+    mask: Shaped[np.ndarray, "states H W"] | None,
+    fixed: list[UInt[np.ndarray, "_ _"]],
 ) -> tuple[slice, slice]:
     """Rows and columns that hold every real cell of the episode."""
     if mask is None:
@@ -190,9 +197,9 @@ def _union(
 def _selection(
     episode: Episode,
     shape: tuple[int, ...],
-    mask: np.ndarray | None,
+    mask: Shaped[np.ndarray, "states H W"] | None,
     box: tuple[slice, slice],
-) -> np.ndarray | None:
+) -> Bool[np.ndarray, "T h w"] | None:
     """Cells each action acted on, bool `[T, h, w]`, as `ArcFrames.selection` defines them."""
     recorded = role(episode, "selected")
     if recorded is not None:
@@ -204,12 +211,12 @@ def _selection(
     return chosen if mask is None else chosen & np.asarray(mask[:-1, *box], bool)
 
 
-def _bits(grids: list[np.ndarray]) -> int:
+def _bits(grids: list[UInt[np.ndarray, "..."]]) -> int:
     highest = max((int(cells.max(initial=0)) for cells in grids), default=0)
     return 4 if highest < 16 else 8 if highest < 256 else 16
 
 
-def _pack_cells(cells: np.ndarray, bits: int) -> bytes:
+def _pack_cells(cells: UInt[np.ndarray, "..."], bits: int) -> bytes:
     flat = cells.ravel()
     if bits == 16:
         return flat.astype("<u2").tobytes()
@@ -254,7 +261,7 @@ def _fields(episode: Episode) -> Iterator[tuple[dict[str, Any], bytes]]:
             )
 
 
-def _numeric(array: np.ndarray) -> np.ndarray:
+def _numeric(array: Shaped[np.ndarray, "*shape"]) -> Shaped[np.ndarray, "*shape"]:
     """The same values in a type that a browser has: the smallest integer, or a float."""
     if array.dtype.kind == "b":
         return array.astype(np.uint8)
