@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Integer
 
 from jaxarc_trace.analysis import compare, facts, failure_modes, key_moments, no_ops, role
 from jaxarc_trace.episode import Episode
@@ -167,7 +168,7 @@ def _grids(arc: ArcFrames, t: int) -> dict[str, Any]:
     }
 
 
-def _cells(mask: np.ndarray | None) -> np.ndarray | None:
+def _cells(mask: Bool[np.ndarray, "H W"] | None) -> Integer[np.ndarray, "n 2"] | None:
     return None if mask is None else np.argwhere(mask)
 
 

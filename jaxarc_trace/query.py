@@ -29,7 +29,7 @@ def query_columns(
     """
     roles = environment.get("roles") or {}
     task = raw.get(f"constant.{roles.get('task')}")
-    columns: dict[str, np.ndarray] = {"lane": raw["lane"], "number": raw["number"]}
+    columns: dict[str, Shaped[np.ndarray, " N"]] = {"lane": raw["lane"], "number": raw["number"]}
     if task is not None:
         columns["task"] = _named(task, environment.get("task_ids") or ())
     columns["return"] = raw["total_return"]

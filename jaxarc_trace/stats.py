@@ -98,8 +98,8 @@ def priorities(
         uint32 `[n, policies]`, larger is kept (of equal ones the older, then the lower lane), and
         bool `[n, policies]`, whether the policy would have the episode at all.
     """
-    wanted: list[jax.Array] = []
-    eligible: list[jax.Array] = []
+    wanted: list[UInt32[Array, "*n"]] = []
+    eligible: list[Bool[Array, "*n"]] = []
     always = jnp.ones(stats.length.shape, jnp.bool_)
     for policy in spec.policies:
         allowed = always

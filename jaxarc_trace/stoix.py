@@ -26,7 +26,7 @@ from jaxarc_trace.verbs import AnyTrace, begin, snapshot
 
 __all__ = ["Evaluation", "stoix_envs", "stoix_evaluator"]
 
-ActFn = Callable[[Any, Any, jax.Array], Any]
+ActFn = Callable[[Any, Any, PRNGKeyArray], Any]
 
 
 class Evaluation(NamedTuple):
@@ -105,7 +105,7 @@ def stoix_evaluator(
     look = default_probe(eval_env) if probe is None else probe
 
     def evaluate(params: Any, key: PRNGKeyArray) -> Evaluation:
-        def policy(key: jax.Array, state: Any, timestep: Any) -> Any:
+        def policy(key: PRNGKeyArray, state: Any, timestep: Any) -> Any:
             del state
             return act_fn(params, timestep.observation, key)
 
@@ -126,7 +126,7 @@ def stoix_evaluator(
     return evaluate
 
 
-def _nothing_yet(lanes: int) -> dict[str, jax.Array]:
+def _nothing_yet(lanes: int) -> dict[str, Shaped[Array, " lane"]]:
     return {
         "episode_return": jnp.zeros(lanes, jnp.float32),
         "episode_length": jnp.zeros(lanes, jnp.int32),

@@ -123,7 +123,7 @@ def _scalars(
 ) -> dict[str, Shaped[np.ndarray, " rows"]]:
     """Those of the named fields that are one number of NumPy's own and fitted in every row."""
     checked = [field.name for field in section.fields if field.checked]
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, Shaped[np.ndarray, " rows"]] = {}
     for field in section.fields:
         if field.name not in names or field.shape or field.dtype not in np.sctypeDict:
             continue

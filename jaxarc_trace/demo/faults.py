@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Int32, Int64
 
 from jaxarc_trace.episode import Episode
 
@@ -21,7 +22,7 @@ TASKS = ("05269061", "0ca9ddb6", "22168020", "a5313dff", "d364b489", "4258a5f9")
 SHRINKING = ("28bf18c6", "a68b268e")
 EACH = 14
 
-Action = tuple[int, np.ndarray]
+Action = tuple[int, Bool[np.ndarray, "H W"]]
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Score:
 class _Board:
     """A task's grid under way, as far as a script needs it."""
 
-    def __init__(self, start: Mapping[str, np.ndarray], random: np.random.Generator) -> None:
+    def __init__(self, start: Mapping[str, Any], random: np.random.Generator) -> None:
         self.mask = start["working_grid_mask"]
         self.target_mask = start["target_grid_mask"]
         self.grid = np.array(start["working_grid"])
@@ -79,13 +80,13 @@ class _Board:
         self.shape = self.mask.shape
 
     @property
-    def wrong(self) -> np.ndarray:
+    def wrong(self) -> Int64[np.ndarray, "n 2"]:
         """Cells that differ from the target, `[n, 2]` in random order."""
         cells = np.argwhere(self.mask & self.target_mask & (self.grid != self.target))
         return self.random.permutation(cells)
 
     @property
-    def right(self) -> np.ndarray:
+    def right(self) -> Int64[np.ndarray, "n 2"]:
         """Cells as in the target, `[n, 2]` in random order."""
         cells = np.argwhere(self.mask & self.target_mask & (self.grid == self.target))
         return self.random.permutation(cells)
@@ -95,7 +96,7 @@ class _Board:
         """The target's colours."""
         return [int(c) for c in np.unique(self.target[self.target_mask])]
 
-    def paint(self, cells: np.ndarray, colour: int) -> None:
+    def paint(self, cells: Int64[np.ndarray, "*n 2"], colour: int) -> None:
         """One fill of some cells `[n, 2]`."""
         where = np.zeros(self.shape, bool)
         where[tuple(np.atleast_2d(cells).T)] = True
@@ -107,7 +108,7 @@ class _Board:
         for cell in self.wrong[:count]:
             self.paint(cell, int(self.target[tuple(cell)]))
 
-    def other(self, cell: np.ndarray) -> int:
+    def other(self, cell: Int64[np.ndarray, "2"]) -> int:
         """A colour of the target's that the cell neither has nor should have."""
         not_these = {int(self.grid[tuple(cell)]), int(self.target[tuple(cell)])}
         return int(self.random.choice([c for c in self.palette if c not in not_these]))
@@ -275,7 +276,7 @@ def _all(each: int) -> Iterator[tuple[str, Script, frozenset[str], bool]]:
     return (entry for entry in _SCRIPTS for _ in range(each))
 
 
-def _starts(sim: Any, each: int, random: np.random.Generator) -> Iterator[dict[str, np.ndarray]]:
+def _starts(sim: Any, each: int, random: np.random.Generator) -> Iterator[dict[str, Any]]:
     """First states that the scripts can work with: enough to paint, and three colours."""
     import jax
 
@@ -299,7 +300,7 @@ def _starts(sim: Any, each: int, random: np.random.Generator) -> Iterator[dict[s
         yield next(small if name == "keeps the size" else same)
 
 
-def _usable(row: Mapping[str, np.ndarray]) -> bool:
+def _usable(row: Mapping[str, Any]) -> bool:
     """A start from the pair's own input, with 14 to 60 cells to paint."""
     mask, target = row["working_grid_mask"], row["target_grid"]
     wrong = int((mask & (row["working_grid"] != target)).sum())
@@ -307,12 +308,11 @@ def _usable(row: Mapping[str, np.ndarray]) -> bool:
     fits = np.array_equal(mask, row["target_grid_mask"])
     colours = len(np.unique(target[row["target_grid_mask"]]))
     right = int(mask.sum()) - wrong
-    return (
-        own and fits and 14 <= wrong <= 60 and colours >= 3 and right >= max(12, 0.45 * mask.sum())
-    )
+    enough = right >= max(12, 0.45 * int(mask.sum()))
+    return own and fits and 14 <= wrong <= 60 and colours >= 3 and enough
 
 
-def _size(row: Mapping[str, np.ndarray], which: str) -> tuple[int, int]:
+def _size(row: Mapping[str, Any], which: str) -> tuple[int, int]:
     mask = row[f"{which}_grid_mask"]
     return int(mask.any(axis=1).sum()), int(mask.any(axis=0).sum())
 
@@ -339,12 +339,12 @@ def _played(sim: Any, starts: list[Any], boards: list[_Board], each: int) -> lis
     return found
 
 
-def _operations(board: _Board, longest: int) -> np.ndarray:
+def _operations(board: _Board, longest: int) -> Int32[np.ndarray, " longest"]:
     taken = [operation for operation, _ in board.actions]
     return np.array(taken + [SUBMIT] * (longest - len(taken)), np.int32)
 
 
-def _selections(board: _Board, longest: int) -> np.ndarray:
+def _selections(board: _Board, longest: int) -> Bool[np.ndarray, "longest H W"]:
     places = np.zeros((longest, *board.shape), bool)
     places[: len(board.actions)] = [where for _, where in board.actions]
     return places

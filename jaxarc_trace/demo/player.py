@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float32, Int32, PRNGKeyArray, Shaped
 
 from jaxarc_trace.errors import SpecError
 
@@ -26,36 +27,36 @@ _RESIGN = 0.1
 # Keeps the draw of overlooked cells apart from the environment's own use of the state's key.
 _OVERSIGHT_STREAM = 0x5EE
 
-Policy = Callable[[jax.Array, Any, Any], Any]
+Policy = Callable[[PRNGKeyArray, Any, Any], Any]
 _T = TypeVar("_T")
 
 
 class _View(NamedTuple):
     """What the player sees of one lane; grids are `[H, W]`."""
 
-    working: jax.Array
-    working_mask: jax.Array
-    target: jax.Array
-    target_mask: jax.Array
-    step: jax.Array
-    key: jax.Array
+    working: Int32[Array, "*lanes H W"]
+    working_mask: Bool[Array, "*lanes H W"]
+    target: Int32[Array, "*lanes H W"]
+    target_mask: Bool[Array, "*lanes H W"]
+    step: Int32[Array, "*lanes"]
+    key: Shaped[Array, "*lanes key"]
 
 
 class _Box(NamedTuple):
     """A rectangle of cells, both corners included; int32 scalars."""
 
-    r1: jax.Array
-    c1: jax.Array
-    r2: jax.Array
-    c2: jax.Array
+    r1: Int32[Array, "*lanes"]
+    c1: Int32[Array, "*lanes"]
+    r2: Int32[Array, "*lanes"]
+    c2: Int32[Array, "*lanes"]
 
 
 class _Stroke(NamedTuple):
     """What to do next: one operation on the cells of `box`, of which `cells` are meant."""
 
-    operation: jax.Array
+    operation: Int32[Array, "*lanes"]
     box: _Box
-    cells: jax.Array  # bool [H, W]
+    cells: Bool[Array, "*lanes H W"]
 
 
 def scripted_player(action: str = "point", *, max_error: float = 0.5) -> Policy:
@@ -86,7 +87,7 @@ def scripted_player(action: str = "point", *, max_error: float = 0.5) -> Policy:
     if not 0.0 <= max_error <= 1.0:
         raise SpecError(f"expected max_error between 0 and 1, found {max_error}.")
 
-    def policy(key: jax.Array, state: Any, timestep: Any) -> Any:
+    def policy(key: PRNGKeyArray, state: Any, timestep: Any) -> Any:
         del timestep
         view = _View(
             working=state.working_grid,
@@ -106,7 +107,7 @@ def scripted_player(action: str = "point", *, max_error: float = 0.5) -> Policy:
     return policy
 
 
-def _decide(key: jax.Array, error: jax.Array, view: _View, action: str) -> _Stroke:
+def _decide(key: PRNGKeyArray, error: Float32[Array, ""], view: _View, action: str) -> _Stroke:
     """The next stroke of one lane."""
     blind = jax.random.uniform(jax.random.fold_in(view.key, _OVERSIGHT_STREAM), view.working.shape)
     wrong = view.working_mask & view.target_mask & (view.working != view.target)
@@ -126,7 +127,13 @@ def _decide(key: jax.Array, error: jax.Array, view: _View, action: str) -> _Stro
     return _choose(too_large | stuck, _whole(view, _RESIZE, corner), stroke)
 
 
-def _paint(key: jax.Array, error: jax.Array, view: _View, wrong: jax.Array, action: str) -> _Stroke:
+def _paint(
+    key: PRNGKeyArray,
+    error: Float32[Array, ""],
+    view: _View,
+    wrong: Bool[Array, "H W"],
+    action: str,
+) -> _Stroke:
     """Paints the first wrong cells in reading order, unless the hand slips."""
     height, width = wrong.shape
     first = jnp.argmax(wrong.ravel()).astype(jnp.int32)
@@ -153,7 +160,7 @@ def _paint(key: jax.Array, error: jax.Array, view: _View, wrong: jax.Array, acti
     return _Stroke(colour.astype(jnp.int32), box, cells)
 
 
-def _rectangle(alike: jax.Array, row: jax.Array, col: jax.Array) -> _Box:
+def _rectangle(alike: Bool[Array, "H W"], row: Int32[Array, ""], col: Int32[Array, ""]) -> _Box:
     """The cells alike to the right of a cell, and as many rows below as are alike throughout."""
     rows, cols = jnp.arange(alike.shape[0]), jnp.arange(alike.shape[1])
     blocked = (cols >= col) & ~alike[row]
@@ -165,30 +172,30 @@ def _rectangle(alike: jax.Array, row: jax.Array, col: jax.Array) -> _Box:
     return _Box(row, col, jnp.maximum(bottom, row), jnp.maximum(right, col))
 
 
-def _whole(view: _View, operation: int, corner: jax.Array) -> _Stroke:
+def _whole(view: _View, operation: int, corner: Int32[Array, "2"]) -> _Stroke:
     """An operation on everything from the top left to `corner`, int32 [row, column]."""
     zero = jnp.zeros((), corner.dtype)
     box = _Box(zero, zero, corner[0], corner[1])
     return _Stroke(jnp.asarray(operation, jnp.int32), box, _cells(box, *view.working.shape))
 
 
-def _cells(box: _Box, height: int, width: int) -> jax.Array:
+def _cells(box: _Box, height: int, width: int) -> Bool[Array, "H W"]:
     """bool [height, width]: the cells of a rectangle."""
     rows, cols = jnp.arange(height)[:, None], jnp.arange(width)[None, :]
     return (rows >= box.r1) & (rows <= box.r2) & (cols >= box.c1) & (cols <= box.c2)
 
 
-def _below(uniform: jax.Array, bound: jax.Array | int) -> jax.Array:
+def _below(uniform: Float32[Array, ""], bound: Int32[Array, ""] | int) -> Int32[Array, ""]:
     """int32: a uniform number in [0, 1) as a whole number below a bound."""
     return (uniform * jnp.asarray(bound, jnp.float32)).astype(jnp.int32)
 
 
-def _size(mask: jax.Array) -> jax.Array:
+def _size(mask: Bool[Array, "H W"]) -> Int32[Array, "2"]:
     """int32 [2]: rows and columns that a mask touches."""
     return jnp.stack([mask.any(axis=1).sum(), mask.any(axis=0).sum()]).astype(jnp.int32)
 
 
-def _choose(condition: jax.Array, yes: _T, no: _T) -> _T:
+def _choose(condition: Bool[Array, ""], yes: _T, no: _T) -> _T:
     """One of two strokes, or of two boxes."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
