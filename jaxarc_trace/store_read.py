@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import tensorstore as ts
-from jaxtyping import Shaped
+from jaxtyping import Integer, Shaped, UInt8
 
 from jaxarc_trace.errors import CorruptEpisodeError, StoreError
 from jaxarc_trace.recording import EpisodeBytes
@@ -70,7 +70,7 @@ class StoredTrace:
         self.environment: Mapping[str, Any] = header.environment
         self.metadata: Mapping[str, Any] = header.metadata
         self.spec: Mapping[str, Any] = header.spec
-        self._some: tuple[int, np.ndarray] | None = None
+        self._some: tuple[int, Shaped[np.ndarray, " rows"]] | None = None
 
     @functools.cached_property
     def columns(self) -> Mapping[str, Shaped[np.ndarray, " N"]]:
@@ -169,7 +169,7 @@ class StoredTrace:
         except CorruptEpisodeError as error:
             return error
 
-    def steps(self, name: str) -> np.ndarray | None:
+    def steps(self, name: str) -> Shaped[np.ndarray, " S"] | None:
         """A value of every transition `[S]`, the episodes one after the other, or None.
 
         Raises:
@@ -182,11 +182,11 @@ class StoredTrace:
         """Files that are missing or not what was committed, in order."""
         return [name for name, digest in self.files.items() if _sha256(self.path / name) != digest]
 
-    def _whole(self, name: str) -> np.ndarray:
+    def _whole(self, name: str) -> Shaped[np.ndarray, "rows ..."]:
         """All rows of a leaf that has a checksum of its own."""
         return self._read(name, self.header.leaves[name], None)
 
-    def _read(self, name: str, leaf: Leaf, index: int | None) -> np.ndarray:
+    def _read(self, name: str, leaf: Leaf, index: int | None) -> Shaped[np.ndarray, "rows ..."]:
         """The rows of one chunk of a leaf, or all, that are what was written."""
         expected = leaf.sha256 if index is None else leaf.chunk_sha256[index]
         size = leaf.rows_per_chunk
@@ -205,7 +205,7 @@ class StoredTrace:
             )
         return rows
 
-    def _rows(self, name: str, start: int, stop: int) -> np.ndarray:
+    def _rows(self, name: str, start: int, stop: int) -> UInt8[np.ndarray, "rows row_bytes"]:
         """The rows `start:stop` of a leaf; an absent leaf has rows without bytes."""
         leaf = self.header.leaves.get(name)
         if leaf is None or start == stop:
@@ -219,7 +219,7 @@ class StoredTrace:
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _span(self, name: str, start: int, stop: int) -> np.ndarray:
+    def _span(self, name: str, start: int, stop: int) -> UInt8[np.ndarray, "rows row_bytes"]:
         """As `_rows`, of many chunks that nobody asks for again."""
         leaf = self.header.leaves.get(name)
         if leaf is None or start == stop:
@@ -320,7 +320,7 @@ class _Handles:
         self._arrays[name] = array
         return array
 
-    def chunk(self, name: str, leaf: Leaf, index: int) -> np.ndarray:
+    def chunk(self, name: str, leaf: Leaf, index: int) -> Shaped[np.ndarray, "rows ..."]:
         """Rows of one chunk, read-only `[rows_per_chunk, *row_shape]`.
 
         Whoever reads in order finds the next one decoded already.
@@ -342,7 +342,7 @@ def _handles(path: Path, commit: str) -> _Handles:
     return _Handles(path)
 
 
-def _blocks(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
+def _blocks(sizes: Integer[np.ndarray, " episodes"]) -> Iterator[tuple[int, int]]:
     """Splits episodes of so many bytes into runs of growing size, the first one soon read."""
     ends = np.cumsum(sizes, dtype=np.int64)
     start, room = 0, _BLOCK_BYTES // 32
