@@ -1,7 +1,7 @@
 # ruff: noqa: E501, INP001, T201 - a script, which says what it did; Markdown has longer lines
 """Writes what of the documentation comes out of the code: commands, settings, the API's pages.
 
-Call it as `python docs/reference.py`: it writes commands.md, api.md, and the table of
+Call it as `python docs/reference.py`: it writes commands.md, api.md, errors.md, and the table of
 configuration.md. With `--check` it writes nothing, and the exit code is 1 when they are stale.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import errors_reference
 import typer
 
 import jaxarc_trace as jt
@@ -183,6 +184,7 @@ def written() -> dict[Path, str]:
     return {
         HERE / "api.md": api(),
         HERE / "commands.md": page(),
+        HERE / "errors.md": errors_reference.page(),
         configuration: SETTINGS.sub(lambda found: found[1] + settings() + found[2], text),
     }
 
