@@ -1,12 +1,17 @@
 """One piece of work at a time beside the program, finished before the program ends."""
 
+import sys
 import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as done
 from typing import TypeVar
 
-__all__ = ["Background", "snapshot"]
+__all__ = ["THREADS_END_EARLY", "Background", "snapshot"]
+
+THREADS_END_EARLY = (3, 12, 0) <= sys.version_info[:3] < (3, 12, 2)
+"""Whether this Python starts no thread once the main one has ended, though others still run."""
 
 Tree = TypeVar("Tree")
 
@@ -16,6 +21,10 @@ class Background:
 
     Submitting waits for the piece before, so that no more than one is held in memory. An error
     is raised by the next `submit` or `wait`, once.
+
+    On Python 3.12.0 and 3.12.1 work is done by `submit` itself: these forbid new threads as soon as
+    the main one ends (https://github.com/python/cpython/issues/113964), and a save that was under
+    way then would be lost.
     """
 
     def __init__(self) -> None:
@@ -29,6 +38,8 @@ class Background:
         """Begins work once the piece before is done; raises what that one raised."""
         self.wait()
         self._pending = self._pool.submit(work)
+        if THREADS_END_EARLY:
+            done([self._pending])
 
     def wait(self) -> None:
         """Returns when nothing is pending; raises what the last piece raised."""

@@ -199,7 +199,11 @@ def _leaves(data: Mapping[str, Mapping[str, Any]]) -> dict[str, Leaf]:
     known = {entry.name for entry in fields(Leaf)}
     found: dict[str, Leaf] = {}
     for name, leaf in data.items():
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in leaf.items() if k in known}
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in leaf.items()
+            if key in known
+        }
         found[name] = Leaf(**values)
     return found
 

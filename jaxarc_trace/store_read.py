@@ -72,13 +72,17 @@ class StoredTrace:
         self.spec: Mapping[str, Any] = header.spec
         self._some: tuple[int, Shaped[np.ndarray, " rows"]] | None = None
 
-    @functools.cached_property
+    @property
     def columns(self) -> Mapping[str, Shaped[np.ndarray, " N"]]:
         """`[N]` arrays, one value an episode; read when they are first asked for.
 
         Raises:
             StoreError: when they are damaged.
         """
+        return self._columns
+
+    @functools.cached_property
+    def _columns(self) -> Mapping[str, Shaped[np.ndarray, " N"]]:
         rows = self._whole("columns").reshape(-1).view(self.header.row_dtype)
         return {name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ()}
 
@@ -90,7 +94,7 @@ class StoredTrace:
         """
         leaf = self.header.leaves["columns"]
         index, place = divmod(row, leaf.rows_per_chunk)
-        if "columns" in self.__dict__ or not leaf.chunk_sha256:
+        if "_columns" in self.__dict__ or not leaf.chunk_sha256:
             return {name: column[row] for name, column in self.columns.items()}
         if self._some is None or self._some[0] != index:
             octets = self._read("columns", leaf, index)

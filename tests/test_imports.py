@@ -65,8 +65,7 @@ LAYERS = (
     layer("save and load", "store"),
     layer(
         "run directories",
-        "background catalog cleaning limits locks manifest names pins retention run saves "
-        "secrecy",
+        "background catalog cleaning limits locks manifest names pins retention run saves secrecy",
         eager="numpy",
         lazy="jax",
     ),

@@ -235,11 +235,11 @@ def test_of_a_long_store_only_what_is_asked_for_is_read(long: tuple[Path, Record
     (source,) = episodes.sources
     assert source.header.leaves["columns"].chunks > 3
     assert [len(episodes[index]) for index in (0, 101, 239)] == [1, 2, 1]
-    assert "columns" not in vars(source)
+    assert "_columns" not in vars(source)
     for row in (0, 5, 100, 239):
         found = source.values(row)
         assert all(found[name] == column[row] for name, column in saved.columns.items())
-    assert "columns" not in vars(source)
+    assert "_columns" not in vars(source)
     assert np.array_equal(episodes.columns["lane"], saved.columns["lane"])
     assert source.values(7)["lane"] == saved.columns["lane"][7]
 
