@@ -5,7 +5,6 @@ with those that were not kept, so that `--step` takes each of them; step 0 is th
 are left as they are: `commands_common.show_json` makes lists of them. Nothing is printed here.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -80,7 +79,7 @@ def step_facts(episode: Episode, t: int) -> dict[str, Any]:
         "terminated": bool(episode.terminated[t]),
         "truncated": bool(episode.truncated[t]),
         **flags,
-        "badges": _badges(episode, flags, t),
+        "badges": _badges(episode, arc, t),
         "failures": [one.mode for one in failure_modes(episode) if t + 1 in one.steps],
         "shapes": _shapes(arc, t),
         "grids": None if arc is None else _grids(arc, t),
@@ -140,14 +139,9 @@ def _flags(arc: ArcFrames | None, t: int) -> dict[str, bool | None]:
     return {"submit": submit, "valid": arc.is_valid(t), "no_op": no_op}
 
 
-def _badges(episode: Episode, flags: Mapping[str, bool | None], t: int) -> list[str]:
-    """The labels that the pictures have: one of the first three, and how it ended."""
-    said = {
-        "Submit": flags["submit"],
-        "Invalid operation": flags["valid"] is False,
-        "No-op": flags["no_op"],
-    }
-    words = [word for word, holds in said.items() if holds][:1]
+def _badges(episode: Episode, arc: ArcFrames | None, t: int) -> list[str]:
+    """The labels that the pictures have: what is special about the step, and how it ended."""
+    words = [label for label, _ in arc.badges(t)] if arc is not None else []
     return [*words, *[outcome_words(episode)] * (t == len(episode) - 1)]
 
 

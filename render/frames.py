@@ -155,6 +155,14 @@ class ArcFrames:
         names = self.episode.environment.get("operations") or ()
         return found is None or not names or 0 <= found < len(names)
 
+    def badges(self, t: int) -> list[tuple[str, str]]:
+        """What is special about step `t`: labels, and the names of their colours in a theme."""
+        if self.is_submit[t]:
+            return [("Submit", "accent")]
+        if not self.is_valid(t):
+            return [("Invalid operation", "negative")]
+        return [("No-op", "muted")] if self.is_noop[t] else []
+
     @cached_property
     def _boxes(self) -> list[Box]:
         count, height, width = self._grids.shape

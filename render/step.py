@@ -189,12 +189,7 @@ def _badges(arc: ArcFrames, t: int, look: Theme) -> list[tuple[str, str]]:
     episode = arc.episode
     if t == len(arc) - 1:
         out.append((facts.outcome_words(episode), facts.outcome_colour(episode, look)))
-    if arc.is_submit[t]:
-        out.append(("Submit", look.accent))
-    elif not arc.is_valid(t):
-        out.append(("Invalid operation", look.negative))
-    elif arc.is_noop[t]:
-        out.append(("No-op", look.muted))
+    out += [(label, getattr(look, colour)) for label, colour in arc.badges(t)]
     return out
 
 

@@ -144,13 +144,8 @@ def _failures(episode: Episode, t: int, pen: Pen) -> str:
 def _badges(episode: Episode, arc: ArcFrames | None, t: int) -> list[tuple[str, str]]:
     # White words are read on these; the dark theme's own colours are too light for that.
     look = find_theme("default")
-    out = []
-    if arc is not None and arc.is_submit[t]:
-        out.append(("Submit", look.accent))
-    elif arc is not None and not arc.is_valid(t):
-        out.append(("Invalid operation", look.negative))
-    elif arc is not None and arc.is_noop[t]:
-        out.append(("No-op", look.muted))
+    found = arc.badges(t) if arc is not None else ()
+    out = [(label, getattr(look, colour)) for label, colour in found]
     if t == len(episode) - 1:
         out.append((facts.outcome_words(episode), facts.outcome_colour(episode, look)))
     return out
