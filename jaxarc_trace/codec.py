@@ -63,7 +63,7 @@ class Encoding:
         if not (ranged or plain):
             raise SchemaError(
                 f"expected the encoding 'raw', 'box', or 'bits' with 1 to 32 bits, found {self}; "
-                "Encoding.between(low, high) gives the one for a range"
+                "use Encoding.between(low, high) for a range"
             )
 
     @classmethod

@@ -307,7 +307,7 @@ def _needs_transitions(config: TraceConfig) -> Iterator[Problem]:
     if level == "off" and render.report:
         yield Problem(
             "render.report", "render.report=true needs capture.level minimal or above, found "
-            "capture.level=off"
+            "capture.level=off; choose another level, or set render.report to false"
         )  # fmt: skip
 
 
@@ -323,7 +323,9 @@ def _limits(config: TraceConfig) -> Iterator[Problem]:
             "storage.policy=none; set storage.policy to manual, oldest_first or size_based",
         )
     elif held.policy == "size_based" and held.limit_gb is None:
-        yield Problem("storage.policy", "size_based needs storage.limit_gb, found null; give it")
+        yield Problem(
+            "storage.policy", "size_based needs storage.limit_gb, found null; give a number"
+        )
     elif held.policy != "none" and not given:
         yield Problem(
             "storage.policy",
@@ -350,7 +352,9 @@ def _named(config: TraceConfig) -> Iterator[Problem]:
     if config.publish.mode != "local" and not config.publish.project.strip():
         yield Problem("publish.project", "expected a name, found an empty text; give one")
     if not config.render.formats:
-        yield Problem("render.formats", f"expected at least one of {', '.join(_FORMATS)}")
+        yield Problem(
+            "render.formats", f"expected at least one of {', '.join(_FORMATS)}, found none"
+        )
     if not config.storage.root.strip():
         yield Problem("storage.root", "expected a folder, found an empty text; give one")
 

@@ -159,8 +159,8 @@ def minimize(
     names = [n for n in (_role(episode, "grid"), _role(episode, "grid_mask")) if n in whole.states]
     if not names:
         raise SpecError(
-            f"{episode.id}: expected an environment whose `roles` name a grid, found none; there "
-            "is no final grid to reach"
+            f"{episode.id}: expected an environment whose `roles` name a grid, found none, so "
+            "there is no final grid to reach; give one with such a probe"
         )
     search = _Search(sim, whole, tuple(names))
     kept = _minimal(search)
@@ -295,7 +295,8 @@ def _point(episode: Episode) -> frozenset[str]:
         return _POINT
     raise SpecError(
         f"{episode.id}: expected point, box, mask or flat actions on a grid, found the leaves "
-        f"{', '.join(sorted(form))}; other actions have no cells to map"
+        f"{', '.join(sorted(form))}; give an episode of such actions, "
+        "for others have no cells to map"
     )
 
 

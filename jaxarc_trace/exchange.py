@@ -84,7 +84,8 @@ def import_file(path: PathLike, destination: PathLike) -> list[Path]:
     else:
         raise SpecError(
             f"{file}: expected a file ending in .jsonl, .jsonl.gz, .jsonl.zst or .npz, found "
-            f"{''.join(file.suffixes) or 'no ending'}; Parquet is for other programs to read"
+            f"{''.join(file.suffixes) or 'no ending'}; export as one of these, "
+            "for Parquet is for other programs to read"
         )
     groups = [[e for e in found if e.source == index] for index in range(len(headers))]
     several = len(headers) > 1
@@ -111,5 +112,5 @@ def _format(path: Path) -> tuple[str, Write]:
             return ending, write
     raise SpecError(
         f"{path}: expected a name that ends in one of {', '.join(endings)}, found "
-        f"{path.suffix or 'no ending'!r}; the ending chooses the format"
+        f"{path.suffix or 'no ending'!r}; choose one of them, which is the format"
     )

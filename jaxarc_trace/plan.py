@@ -84,8 +84,8 @@ def plan_for(
     _check_policies(spec, success)
     if both := sorted(constants.keys() & states.keys()):
         raise SchemaError(
-            f"the fields {both} are among the probe's constants and in its state; a field that "
-            "changes within an episode belongs in the state alone, any other in the constants"
+            f"the fields {both} are among the probe's constants and in its state; leave one "
+            "that changes within an episode in the state alone, any other in the constants"
         )
     encodings: Mapping[str, Encoding] = {} if spec.level == "full" else probe.encodings
     encodings = {**encodings, **{f"{START}{name}": e for name, e in encodings.items()}}

@@ -82,12 +82,13 @@ class Recording:
                 found = "nothing" if column is None else f"{column.dtype} {list(column.shape)}"
                 raise SchemaError(
                     f"column {name!r}: expected {dtype} [{count}], found {found}; "
-                    "a recording has one row an episode in each column"
+                    "give one row an episode in each column"
                 )
         if (self.columns["kept"] < 0).any():
             raise SchemaError(
                 f"column 'kept': expected numbers of transitions, found "
-                f"{self.columns['kept'].min()}; they say which records belong to which episode"
+                f"{self.columns['kept'].min()}; give for each episode how many of the records "
+                "are its own"
             )
         expected = {
             "constants": (count, self.schema.constant.nbytes),
@@ -99,7 +100,7 @@ class Recording:
             if array.shape != shape or array.dtype != np.uint8:
                 raise SchemaError(
                     f"{name}: expected uint8 {list(shape)}, found {array.dtype} "
-                    f"{list(array.shape)}; the parts of a recording must agree"
+                    f"{list(array.shape)}; take all parts from one recording"
                 )
 
     def __len__(self) -> int:

@@ -61,7 +61,7 @@ def with_states(episodes: Episodes) -> Episodes:
 def _imported(given: str) -> Any:
     module, colon, name = given.partition(":")
     if not colon or not module or not name:
-        raise SpecError(f"--env: expected module:name, found {given!r}; for instance my.envs:make")
+        raise SpecError(f"--env: expected module:name, found {given!r}; write it as my.envs:make")
     if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - an entry of sys.path is a text
         sys.path.insert(0, here)
     try:

@@ -58,7 +58,7 @@ class Retention:
                 "with a policy, or neither; give max_saves, max_bytes or max_age, or leave both out"
             )
         if self.policy == "size_based" and self.max_bytes is None:
-            raise SpecError("policy 'size_based': expected max_bytes, found none; give it")
+            raise SpecError("policy 'size_based': expected max_bytes, found none; give max_bytes")
 
 
 @dataclass

@@ -180,7 +180,7 @@ class Section:
         if data.dtype != np.uint8 or data.ndim < 1 or data.shape[-1] != self.nbytes:
             raise SchemaError(
                 f"{where}: expected uint8 [..., {self.nbytes}], found {data.dtype} "
-                f"{list(data.shape)}; the bytes belong to another schema"
+                f"{list(data.shape)}; take the schema that packed these bytes"
             )
         self._refuse_unfit(data, where)
         return {
@@ -254,7 +254,7 @@ class RecordSchema:
         except (KeyError, TypeError, SchemaError) as error:
             raise SchemaError(
                 f"expected a schema with the sections {', '.join(SECTIONS)}, found "
-                f"{json.dumps(data, default=str)[:200]} ({error}); the file is not a trace schema"
+                f"{json.dumps(data, default=str)[:200]} ({error}); restore the file from a copy"
             ) from error
 
 
@@ -273,7 +273,10 @@ def _section_from_json(data: Mapping[str, Any]) -> Section:
         encoding = Encoding(**entry["encoding"])
         same = _encoding_for(entry["name"], struct, encoding) == encoding
         if not same or struct.dtype.name != entry["dtype"]:
-            raise SchemaError(f"field {entry['name']!r} of {entry['dtype']} cannot be {encoding}")
+            raise SchemaError(
+                f"field {entry['name']!r} of {entry['dtype']}: expected an encoding "
+                f"of that dtype, found {encoding}"
+            )
         field = Field(entry["name"], entry["dtype"], struct.shape, encoding, offset)
         if (entry["offset"], entry["nbytes"]) != (offset, field.nbytes):
             raise SchemaError(
@@ -349,7 +352,7 @@ def _lead_axes(
     if missing or extra:
         raise SchemaError(
             f"expected the fields {[field.name for field in fields]}, found {sorted(values)}: "
-            f"missing {missing}, unexpected {extra}; the environment no longer matches the trace"
+            f"missing {missing}, unexpected {extra}; give the environment that was recorded"
         )
     lead: tuple[int, ...] | None = None
     for field in fields:

@@ -255,10 +255,12 @@ def _wait_for(path: Path, folder: Path, timeout: float) -> None:
     while not path.exists():
         # It removes the folder last, whatever comes of it.
         if not folder.exists() and not path.exists():
-            raise StoreError(f"{path}: process 0 could not write it; its error says why")
+            raise StoreError(
+                f"{path}: process 0 could not write it; read its error, which says why"
+            )
         if time.monotonic() > end:
             raise StoreError(
-                f"{path}: expected process 0 to write it within {timeout:g} s, found nothing; is "
-                "it alive? Nothing was published"
+                f"{path}: expected process 0 to write it within {timeout:g} s, found nothing, and "
+                "nothing was published; look whether it is alive, or give save a longer timeout="
             )
         time.sleep(_POLL)

@@ -211,7 +211,7 @@ def reward_spike(
     if (times is None) == (above is None):
         raise SpecError(
             f"reward_spike: expected one of times= and above=, found times={times!r} and "
-            f"above={above!r}; reward_spike(10.0) means ten times the mean magnitude"
+            f"above={above!r}; give one: reward_spike(10.0) is ten times the mean magnitude"
         )
     for name, value in (("times", times), ("above", above)):
         if value is not None and not (math.isfinite(value) and value >= 0):

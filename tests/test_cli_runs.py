@@ -368,7 +368,7 @@ def test_a_selection_is_exported(command: Command, root: Path, tmp_path: Path) -
     assert "none of 6 fits --where" in said.err
     said = command("export", root / "demo", "--out", tmp_path / "b.csv")
     assert said.code == 2
-    assert "the ending chooses the format" in said.err
+    assert "choose one of them, which is the format" in said.err
 
 
 def test_several_stores_come_back_as_several(command: Command, root: Path, tmp_path: Path) -> None:

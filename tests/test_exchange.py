@@ -115,7 +115,7 @@ def test_a_taken_path_and_an_unknown_ending_are_refused(tmp_path: Path, episodes
     assert (tmp_path / "a.npz").read_text() == "mine"
     with pytest.raises(SpecError, match=r"one of \.jsonl\.gz, .*\.npz, found '\.csv'"):
         export(episodes, tmp_path / "a.csv")
-    with pytest.raises(SpecError, match="Parquet is for other programs"):
+    with pytest.raises(SpecError, match="export as one of these, for Parquet is for other"):
         import_file(tmp_path / "a.parquet", tmp_path / "x")
 
 

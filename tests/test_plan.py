@@ -155,8 +155,8 @@ def test_a_field_cannot_be_constant_and_varying():
     with pytest.raises(SchemaError) as caught:
         planned(Twofold())
     assert str(caught.value) == (
-        "the fields ['board', 'goal'] are among the probe's constants and in its state; a field "
-        "that changes within an episode belongs in the state alone, any other in the constants"
+        "the fields ['board', 'goal'] are among the probe's constants and in its state; leave "
+        "one that changes within an episode in the state alone, any other in the constants"
     )
 
 

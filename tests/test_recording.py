@@ -58,7 +58,7 @@ def test_more_transitions_than_int32_counts():
 def test_every_column_must_be_there_in_its_dtype(name: str):
     saved = recording(LENGTHS)
     count = 0 if name == "lane" else 4
-    tail = "a recording has one row an episode in each column"
+    tail = "give one row an episode in each column"
     expected = f"column {name!r}: expected {COLUMNS[name]} [{count}], found"
     with pytest.raises(SchemaError) as caught:
         replace(saved, columns=without(saved.columns, name))
@@ -80,7 +80,7 @@ def test_a_metric_has_one_row_an_episode_too(column: np.ndarray):
         replace(saved, columns={**saved.columns, "metric.x": column})
     assert str(caught.value) == (
         f"column 'metric.x': expected float32 [4], found {column.dtype} {list(column.shape)}; "
-        "a recording has one row an episode in each column"
+        "give one row an episode in each column"
     )
 
 
@@ -90,8 +90,8 @@ def test_a_negative_number_of_transitions_is_refused():
     with pytest.raises(SchemaError) as caught:
         replace(saved, columns={**saved.columns, "kept": kept})
     assert str(caught.value) == (
-        "column 'kept': expected numbers of transitions, found -1; they say which records belong "
-        "to which episode"
+        "column 'kept': expected numbers of transitions, found -1; give for each episode how "
+        "many of the records are its own"
     )
 
 
@@ -104,7 +104,7 @@ def test_parts_that_do_not_belong_together_are_refused(name: str):
             replace(saved, **{name: wrong})
         assert str(caught.value) == (
             f"{name}: expected uint8 {list(part.shape)}, found {wrong.dtype} {list(wrong.shape)}; "
-            "the parts of a recording must agree"
+            "take all parts from one recording"
         )
 
 

@@ -211,7 +211,7 @@ def test_bytes_of_another_schema_are_refused(data: np.ndarray, found: str):
         SECTION.unpack(data)
     assert str(caught.value) == (
         f"record: expected uint8 [..., {SECTION.nbytes}], found {found}; "
-        "the bytes belong to another schema"
+        "take the schema that packed these bytes"
     )
 
 
@@ -247,7 +247,7 @@ def test_missing_and_unexpected_fields_are_named_when_traced():
     message = str(caught.value)
     assert message.startswith("expected the fields ['grid', 'mask', ")
     assert message.endswith(
-        "missing ['flag'], unexpected ['flat']; the environment no longer matches the trace"
+        "missing ['flag'], unexpected ['flat']; give the environment that was recorded"
     )
 
 
@@ -360,7 +360,7 @@ def test_a_schema_that_contradicts_itself_is_refused(path: tuple[Any, ...], valu
         RecordSchema.from_json(data)
     message = str(caught.value)
     assert message.startswith("expected a schema with the sections constant, state, step, found {")
-    assert message.endswith("; the file is not a trace schema")
+    assert message.endswith("; restore the file from a copy")
 
 
 def test_what_a_later_version_adds_is_ignored():
