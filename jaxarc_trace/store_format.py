@@ -23,7 +23,7 @@ NAME = "jaxarc-trace"
 VERSION = 1
 HEADER = "trace.json"
 COMMIT = "COMMIT"
-CHUNK_BYTES = 2**19
+CHUNK_BYTES = 2**18
 """Raw bytes of one storage chunk. `benchmarks/storage.py --layout` compares 128 KiB to 2 MiB: one
 episode is read fastest at 256 KiB, a large store has fewest keys at 2 MiB; damage costs a chunk."""
 _PARTS = 128
@@ -73,7 +73,7 @@ class Leaf:
             by_chunk: whether there is one of each chunk.
         """
         row_bytes = max(1, math.prod(rows.shape[1:]) * rows.dtype.itemsize)
-        small = max(CHUNK_BYTES // 8, rows.nbytes // _PARTS) if single else CHUNK_BYTES
+        small = max(CHUNK_BYTES // 4, rows.nbytes // _PARTS) if single else CHUNK_BYTES
         per_chunk = max(1, min(small // row_bytes, CHUNK_BYTES // row_bytes, len(rows)))
         total = checksum(rows).hexdigest() if summed else ""
         starts = range(0, len(rows), per_chunk) if by_chunk else ()

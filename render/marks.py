@@ -68,10 +68,9 @@ def name(data: str) -> str:
     return out
 
 
+@lru_cache(maxsize=8192)
 def num(value: float) -> str:
     """A coordinate, to a hundredth of a pixel, without needless zeros."""
-    if value.__class__ is int:
-        return str(value)
     whole = int(value)
     if whole == value:
         return str(whole)

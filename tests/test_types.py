@@ -10,11 +10,10 @@ import pytest
 from tests.imports import ROOT
 
 RUN = (
-    "test_policies.py test_merge.py test_black_box.py test_sharding.py test_transforms.py",
     (
-        "test_ring.py test_levels.py test_plan.py test_probe.py test_wrap.py test_jaxarc_probe.py "
-        "test_stoix.py test_environments.py test_codec.py test_schema.py test_digest.py "
-        "test_folding.py test_memory.py test_shared_leaves.py test_no_transitions.py"
+        "test_merge.py test_black_box.py test_sharding.py test_transforms.py test_levels.py "
+        "test_plan.py test_probe.py test_wrap.py test_jaxarc_probe.py test_stoix.py test_codec.py "
+        "test_schema.py test_digest.py test_folding.py test_memory.py test_shared_leaves.py"
     ),
     (
         "test_store.py test_episodes.py test_recording.py test_replay.py test_replay_faults.py "
@@ -24,7 +23,8 @@ RUN = (
     ),
     "render",
 )
-"""Tests that between them call all that has shapes, in each layout; a program for each line."""
+"""Tests that between them call all that has shapes, in each layout, and take least; a program for
+each entry."""
 
 DELIBERATE = (
     "tests/test_black_box.py::test_what_contradicts_a_trigger_is_refused",
