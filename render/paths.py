@@ -68,22 +68,39 @@ def _data(
     return _moves(rows.tolist(), columns.tolist(), (ends - starts + 1).tolist(), upright=upright)
 
 
+class _Onward(dict[int, list[str]]):
+    """Path data of "skip so many cells, then stroke so many", by the one and by the other.
+
+    Formatting two numbers takes longer than looking up what they gave before, and a picture spends
+    most of its time so. For at most `_LONGEST` of each; wider grids are seldom.
+    """
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __missing__(self, skipped: int) -> list[str]:
+        self[skipped] = [self.command.format(skipped, stroked) for stroked in range(_LONGEST + 1)]
+        return self[skipped]
+
+
+_LONGEST = 64
+_ACROSS, _DOWN = _Onward("m{} 0h{}"), _Onward("m0 {}v{}")
+
+
 def _moves(rows: list[int], columns: list[int], lengths: list[int], *, upright: bool) -> str:
     parts: list[str] = []
     add = parts.append
+    onward = _DOWN if upright else _ACROSS
     before, end = -1, 0
-    cells = zip(rows, columns, lengths, strict=True)
-    # Two loops of one kind: most of the time of a picture is spent here.
-    if upright:
-        for row, column, length in cells:
-            add(f"m0 {column - end}v{length}" if row == before else f"M{row} {column}v{length}")
-            before = row
-            end = column + length
-    else:
-        for row, column, length in cells:
-            add(f"m{column - end} 0h{length}" if row == before else f"M{column} {row}h{length}")
-            before = row
-            end = column + length
+    for row, column, length in zip(rows, columns, lengths, strict=True):
+        if row != before:
+            add(f"M{row} {column}v{length}" if upright else f"M{column} {row}h{length}")
+        elif length > _LONGEST or column - end > _LONGEST:
+            add(onward.command.format(column - end, length))
+        else:
+            add(onward[column - end][length])
+        before = row
+        end = column + length
     return "".join(parts)
 
 
