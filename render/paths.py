@@ -58,10 +58,9 @@ def _data(
         return ""
     # Two cells belong to one stroke where no cell between them has a lower rank.
     wall = (flat < rank).cumsum()[cells]
-    parted = (wall[1:] != wall[:-1]).nonzero()[0]
-    first = [0, *(parted + 1).tolist()]
-    last = [*parted.tolist(), -1]
-    starts, ends = cells[first], cells[last]
+    parted = np.ones(len(cells) + 1, np.bool_)
+    np.not_equal(wall[1:], wall[:-1], out=parted[1:-1])
+    starts, ends = cells[parted[:-1]], cells[parted[1:]]
     rows, columns = np.divmod(starts, width)
     rows += down
     columns += across

@@ -9,6 +9,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 __all__ = ["bare", "cut", "escape", "listed", "number", "plural", "slug", "visible"]
@@ -27,6 +28,7 @@ _PLAIN = re.compile(
     "[ -~\xa1-\xac\xae-\u02ff\u2010-\u2027\u2030-\u205e\u2190-\u23ff\u25a0-\u27bf]*\\Z"
 )
 _WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)\Z")
+_REMEMBERED = 200
 _ISOLATE, _POP = "\u2068", "\u2069"
 
 
@@ -40,6 +42,14 @@ def escape(text: Any, limit: int = 160) -> str:
     Returns:
         Text without a character that markup gives a meaning to, or that XML forbids.
     """
+    # A picture's own words are the same in all of them. Only texts: 1, 1.0 and True are one key.
+    if isinstance(text, str) and len(text) <= _REMEMBERED:
+        return _escaped(text, limit)
+    return visible(text, limit).translate(_XML)
+
+
+@lru_cache(maxsize=1024)
+def _escaped(text: str, limit: int) -> str:
     return visible(text, limit).translate(_XML)
 
 
