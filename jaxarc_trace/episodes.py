@@ -12,7 +12,7 @@ from jaxtyping import Int, Int64, Shaped
 
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.errors import CorruptEpisodeError, SpecError, require
-from jaxarc_trace.query import first_of_repeats, joined, query_columns
+from jaxarc_trace.query import first_of_repeats, joined, ordered, query_columns
 from jaxarc_trace.recording import EpisodeBytes, Recording, decode
 from jaxarc_trace.source import InMemory, Source
 
@@ -264,7 +264,7 @@ class Episodes(Sequence[Episode]):
         Raises:
             SpecError: when there is no such column.
         """
-        return self.take(_order(self._column(column), descending=descending))
+        return self.take(ordered(self._column(column), descending=descending))
 
     def best(self, count: int, *, by: str = "return") -> "Episodes":
         """The complete episodes with the largest value of a column, largest first."""
@@ -366,19 +366,6 @@ class Episodes(Sequence[Episode]):
             )
         flags = np.broadcast_to(chosen.fill_null(False).to_numpy(), len(self))
         return self.take(np.flatnonzero(flags))
-
-
-def _order(
-    values: Shaped[np.ndarray, " episodes"], *, descending: bool
-) -> Int64[np.ndarray, " episodes"]:
-    """Stable order of a column, NaN last either way."""
-    if values.dtype == object:
-        values = np.unique(values.astype(str), return_inverse=True)[1]
-    if values.dtype.kind == "f":
-        values = np.where(np.isnan(values), np.inf, -values if descending else values)
-    elif descending:
-        values = -values.astype(np.int64)
-    return np.argsort(values, kind="stable")
 
 
 def _update(source: Source) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64, Integer, Shaped
 
-__all__ = ["first_of_repeats", "joined", "query_columns"]
+__all__ = ["first_of_repeats", "joined", "ordered", "query_columns"]
 
 OWN = (
     "lane number task return length kept dropped complete terminated truncated solved outcome "
@@ -155,3 +155,16 @@ def _same(better: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
         same_bytes = check == other[5] or dropped != other[3]
         return same_bytes and length == other[2] and earned == other[4]
     return length >= other[2]
+
+
+def ordered(
+    values: Shaped[np.ndarray, " episodes"], *, descending: bool
+) -> Int64[np.ndarray, " episodes"]:
+    """Positions of the values of a column in their order, stable, NaN last either way."""
+    if values.dtype == object:
+        values = np.unique(values.astype(str), return_inverse=True)[1]
+    if values.dtype.kind == "f":
+        values = np.where(np.isnan(values), np.inf, -values if descending else values)
+    elif descending:
+        values = -values.astype(np.int64)
+    return np.argsort(values, kind="stable")
