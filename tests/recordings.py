@@ -7,12 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tensorstore as ts
 
 from jaxarc_trace.codec import Encoding
 from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.recording import COLUMNS, Recording
 from jaxarc_trace.schema import RecordSchema, Section
 from jaxarc_trace.store import load
+from jaxarc_trace.store_read import fresh_context, open_array
 
 ENVIRONMENT = {
     "name": "synthetic",
@@ -130,3 +132,14 @@ def assert_round_trip(path: Path, saved: Recording) -> None:
                 assert same_bytes(getattr(ours, part)[name], value)
         assert same_bytes(ours.rewards, theirs.rewards)
         assert repr(ours) == repr(theirs)
+
+
+def spoil(path: Path, leaf: str = "records", place: tuple[int, int, int] = (0, 0, 0)) -> None:
+    """Flips a bit of an array `[chunk, row, byte]` of a store, as a second writer would.
+
+    TensorStore and Orbax find nothing wrong with it: only our own checksums can tell.
+    """
+    context = fresh_context()
+    spec = open_array(path, leaf, context).spec()
+    array = ts.open(spec, open=True, read=True, write=True, context=context).result()
+    array[place] = np.uint8(array[place].read().result() ^ 1)

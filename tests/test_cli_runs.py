@@ -18,7 +18,7 @@ from jaxarc_trace.pins import read_pins
 from jaxarc_trace.retention import Retention
 from jaxarc_trace.run import Run
 from tests.commands import Command
-from tests.recordings import ENVIRONMENT, recording
+from tests.recordings import ENVIRONMENT, recording, spoil
 from tests.test_arc_agi_3 import answer, cells, written
 from tests.test_retention import numbered, sequences
 
@@ -48,14 +48,6 @@ def root(pristine: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def run(root: Path) -> Run:
     return Run.open(next(path for path in root.iterdir() if path.name != "demo"))
-
-
-def damage(store: Path) -> None:
-    """Flips a bit in the largest file of a store."""
-    file = max((store / "ocdbt.process_0" / "d").iterdir(), key=lambda f: f.stat().st_size)
-    raw = bytearray(file.read_bytes())
-    raw[len(raw) // 2] ^= 1
-    file.write_bytes(raw)
 
 
 # ------------------------------------------------------------------------------------ looking
@@ -162,7 +154,7 @@ def test_verify_finds_nothing_in_what_is_whole(command: Command, root: Path) -> 
 
 def test_verify_names_each_damaged_episode(command: Command, root: Path, run: Run) -> None:
     store = root / "demo" / "trace"
-    damage(store)
+    spoil(store)
     damaged = jt.verify(store).damaged
     assert 0 < len(damaged) < len(LENGTHS)
     said = command("verify", root)
@@ -382,7 +374,7 @@ def test_several_stores_come_back_as_several(command: Command, root: Path, tmp_p
 
 
 def test_damaged_episodes_can_be_left_out(command: Command, root: Path, tmp_path: Path) -> None:
-    damage(root / "demo" / "trace")
+    spoil(root / "demo" / "trace")
     out = tmp_path / "a.jsonl"
     said = command("export", root / "demo", "--out", out)
     assert said.code == 2

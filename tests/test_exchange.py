@@ -16,7 +16,7 @@ from jaxarc_trace.exchange import export, import_file
 from jaxarc_trace.fresh import UNFINISHED, fresh_file
 from jaxarc_trace.run import Run
 from jaxarc_trace.store import load, save
-from tests.recordings import recording
+from tests.recordings import recording, spoil
 
 LENGTHS = [5, 0, 17, 3]
 BOTH_WAYS = ("a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.npz")
@@ -123,10 +123,7 @@ def test_a_damaged_episode_stops_the_export_or_is_left_out(tmp_path: Path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jaxarc_trace.store_format.CHUNK_BYTES", 4096)
         path = save(tmp_path / "store", recording([30] * 20, side=16))
-    file = max((path / "ocdbt.process_0" / "d").iterdir(), key=lambda f: f.stat().st_size)
-    raw = bytearray(file.read_bytes())
-    raw[len(raw) // 2] ^= 1
-    file.write_bytes(raw)
+    spoil(path)
     with pytest.raises(CorruptEpisodeError):
         export(load(path), tmp_path / "a.jsonl")
     assert not [p for p in tmp_path.iterdir() if p.name != "store"]

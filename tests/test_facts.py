@@ -12,7 +12,7 @@ import jaxarc_trace as jt
 from jaxarc_trace.analysis import FACTS, facts, measured, summarise
 from jaxarc_trace.facts import _file
 from jaxarc_trace.run import Run
-from tests.recordings import ENVIRONMENT, recording
+from tests.recordings import ENVIRONMENT, recording, spoil
 from tests.render.stored import stored
 from tests.test_store_scale import COUNT, resident
 
@@ -82,10 +82,7 @@ def test_a_kept_file_that_is_not_whole_is_computed_again(tmp_path: Path, harm: s
 
 def test_a_damaged_episode_is_in_the_table_as_unreadable(tmp_path: Path):
     path = jt.save(tmp_path / "a", recording([40] * 400, environment=GRIDS))
-    largest = max((path / "ocdbt.process_0" / "d").iterdir(), key=lambda f: f.stat().st_size)
-    data = bytearray(largest.read_bytes())
-    data[len(data) // 2] ^= 255
-    largest.write_bytes(bytes(data))
+    spoil(path)
     columns = measured(jt.load(path), cache=False).columns
     lost = ~columns["readable"]
     assert 0 < lost.sum() < 400

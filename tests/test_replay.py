@@ -15,7 +15,7 @@ import jaxarc_trace as jt
 from jaxarc_trace.probe import leaf_names, named_leaves
 from tests import toy
 from tests.arc import SMALL, arc
-from tests.recordings import recording
+from tests.recordings import recording, spoil
 
 LIMIT = 24
 SHAPES = {
@@ -280,10 +280,7 @@ def test_an_episode_without_transitions_and_a_damaged_one_are_named(tmp_path):
     assert "no transition was kept" in jt.replay(bare, world()).notes[0]
     path = jt.save(tmp_path / "a", recording([40] * 400))
     store = jt.load(path).sources[0]
-    largest = max((path / "ocdbt.process_0" / "d").iterdir(), key=lambda f: f.stat().st_size)
-    data = bytearray(largest.read_bytes())
-    data[len(data) // 2] ^= 255
-    largest.write_bytes(bytes(data))
+    spoil(path)
     reports = jt.replay(jt.load(path), world())
     assert len(reports) == len(store)
     damaged = [r for r in reports if r.notes[0].startswith("damaged: ")]

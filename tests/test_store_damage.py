@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorstore as ts
 
 from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.errors import CorruptEpisodeError, NotATraceError, StoreError
 from jaxarc_trace.recording import Recording
 from jaxarc_trace.store import load, save, verify
-from jaxarc_trace.store_read import fresh_context, open_array
-from tests.recordings import recording
+from tests.recordings import recording, spoil
 
 LENGTHS = [5, 40, 0, 17, 30, 1, 25, 60, 8, 33, 12, 50]
 STEP_COLUMNS = ("reward", "digest", "operation", "terminated", "truncated")
@@ -250,11 +248,7 @@ def test_a_changed_part_of_what_is_known_never_passes_for_right(
     origin, saved = long
     path = shutil.copytree(origin, tmp_path / "a")
     leaf = load(path).sources[0].header.leaves["columns"]
-    context = fresh_context()
-    spec = open_array(path, "columns", context).spec()
-    array = ts.open(spec, open=True, read=True, write=True, context=context).result()
-    # A write that is whole for TensorStore and Orbax, as that of a second writer would be.
-    array[1, 3, 5] = np.uint8(array[1, 3, 5].read().result() ^ 1)
+    spoil(path, "columns", (1, 3, 5))
     (source,) = load(path).sources
     inside = range(leaf.rows_per_chunk, 2 * leaf.rows_per_chunk)
     for row in range(len(saved)):
