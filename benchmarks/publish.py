@@ -31,7 +31,8 @@ import jaxarc_trace as jt
 from jaxarc_trace.config_sections import Publish
 from tests.recordings import ENVIRONMENT, recording
 from tests.test_episodes import with_columns
-from tests.wandb_server import KEY, Server, serving
+from tests.wandb_http import serving
+from tests.wandb_server import KEY, Server
 
 SAVES, EPISODES = 6, 64
 ROLES = {"grid": "grid", "operation": "operation", "task": "task"}

@@ -20,7 +20,8 @@ from jaxarc_trace.publish_content import fitting, pictured
 from jaxarc_trace.publish_plan import Choice, Job
 from jaxarc_trace.run import Run
 from tests.recordings import ENVIRONMENT, recording
-from tests.wandb_server import KEY, Server, serving
+from tests.wandb_http import serving
+from tests.wandb_server import KEY, Server
 
 ROOT = Path(__file__).parent.parent
 NAME = "évil /#?%:\\\n\u202ename\x1b[31m <script>"

@@ -19,7 +19,8 @@ from jaxarc_trace.publish_ledger import LEDGER, Ledger
 from jaxarc_trace.run import Run
 from tests.pages import blocks
 from tests.test_publish import save, surroundings
-from tests.wandb_server import Server, serving
+from tests.wandb_http import serving
+from tests.wandb_server import Server
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "wandb.md"

@@ -20,7 +20,8 @@ from jaxarc_trace.publish_plan import Choice, Job
 from jaxarc_trace.publish_process import _descendants, attempt
 from jaxarc_trace.run import Run
 from tests.test_publish import SETTINGS, holders, save, surroundings
-from tests.wandb_server import KEY, Server, serving
+from tests.wandb_http import serving
+from tests.wandb_server import KEY, Server
 
 ROOT = Path(__file__).parent.parent
 MOMENTS = 20
