@@ -2,7 +2,8 @@
 
 XLA's CPU compiler reduces the last axis of an array one value at a time, and splits a long one in a
 way that keeps what comes before it from being fused with it. Reducing the rows of a table, and
-then what is left of the columns, takes a third of the time (`benchmarks/README.md`).
+then what is left of the columns, takes less than half of the time for values that lie in memory
+(`benchmarks/folding.py`); values that are made just before are better left to XLA.
 """
 
 from collections.abc import Callable
