@@ -195,14 +195,16 @@ def _version(data: Mapping[str, Any]) -> int:
     return int(data["version"])
 
 
+_LEAF = frozenset(entry.name for entry in fields(Leaf))
+
+
 def _leaves(data: Mapping[str, Mapping[str, Any]]) -> dict[str, Leaf]:
-    known = {entry.name for entry in fields(Leaf)}
     found: dict[str, Leaf] = {}
     for name, leaf in data.items():
         values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in leaf.items()
-            if key in known
+            if key in _LEAF
         }
         found[name] = Leaf(**values)
     return found

@@ -4,6 +4,7 @@ Nothing that is read is trusted: `COMMIT` vouches for `trace.json`, that for the
 columns hold the checksum of each episode.
 """
 
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -14,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorstore as ts
 from jaxtyping import Integer, Shaped, UInt8
 
 from jaxarc_trace.errors import CorruptEpisodeError, StoreError
 from jaxarc_trace.recording import EpisodeBytes
 from jaxarc_trace.schema import RecordSchema
+from jaxarc_trace.store_arrays import UNREADABLE, handles_of
 from jaxarc_trace.store_commit import committed_files, marker_of
 from jaxarc_trace.store_format import (
     COMMIT,
@@ -30,19 +31,13 @@ from jaxarc_trace.store_format import (
     episode_checksum,
 )
 
-__all__ = ["UNREADABLE", "StoredTrace", "fresh_context", "open_array", "open_store"]
+__all__ = ["StoredTrace", "open_store"]
 
-CACHED_CHUNKS = 12
-"""Decoded chunks kept of one store, so that going through its episodes decodes each chunk once."""
-CACHED_STORES = 8
-"""Stores that keep their handles and chunks; the others open theirs again, in 0.5 ms."""
 _READERS = 3
-_BLOCK_BYTES = 2**23
+_BLOCK_BYTES = 2**24
 _BLOCK_ROWS = 512
 """Decoded bytes and episodes that one reader of a stream has in hand at most."""
 _PLACES = ("start", "kept", "checksum")
-UNREADABLE = (ValueError, IndexError, OSError, RuntimeError, NotImplementedError, MemoryError)
-"""What TensorStore raises for damaged bytes and missing files."""
 
 
 class StoredTrace:
@@ -117,6 +112,7 @@ class StoredTrace:
         Raises:
             CorruptEpisodeError: when they cannot be read or are not what was written.
         """
+        self._expect(row)
         values = self.values(row)
         start = int(values["start"])
         stop = start + int(values["kept"])
@@ -130,10 +126,24 @@ class StoredTrace:
             raise self._corrupt(row, "does not match its checksum")
         return records, constants[0], finals[0]
 
+    def _expect(self, row: int) -> None:
+        """Sets about reading what `packed` needs of an episode, all at once."""
+        handles = handles_of(self.path, self.commit)
+        by_row = ("constants", "finals")
+        if "_columns" not in self.__dict__ and self.header.leaves["columns"].chunk_sha256:
+            by_row = ("columns", *by_row)
+        leaves = self.header.leaves
+        handles.expect(name for name in (*by_row, "records") if name in leaves)
+        for name in by_row:
+            if leaf := leaves.get(name):
+                # Whoever reads it is told what is wrong with it.
+                with contextlib.suppress(*UNREADABLE):
+                    handles.begin(name, leaf, row // leaf.rows_per_chunk)
+
     def stream(self, rows: Sequence[int]) -> Iterator[EpisodeBytes | CorruptEpisodeError]:
         """`packed` of each of these rows in turn, or the error that it raises.
 
-        Rows that lie side by side are decoded and checked some 20 megabytes ahead of the reader, by
+        Rows that lie side by side are decoded and checked some 50 megabytes ahead of the reader, by
         three threads.
         """
         wanted = np.asarray(rows, np.int64)
@@ -196,9 +206,12 @@ class StoredTrace:
         size = leaf.rows_per_chunk
         count = leaf.rows if index is None else min(size, leaf.rows - index * size)
         try:
-            array = _handles(self.path, self.commit).open(name, leaf)
-            part = array if index is None else array[index]
-            rows = part.read().result().reshape(-1, *leaf.row_shape)[:count]
+            handles = handles_of(self.path, self.commit)
+            if index is None:
+                rows = handles.open(name, leaf).read().result()
+            else:
+                rows = handles.chunk(name, leaf, index)
+            rows = rows.reshape(-1, *leaf.row_shape)[:count]
             problem = "" if checksum(rows).hexdigest() == expected else "its checksum differs"
         except UNREADABLE as error:
             rows, problem = np.zeros(0), _first_line(error)
@@ -214,11 +227,13 @@ class StoredTrace:
         leaf = self.header.leaves.get(name)
         if leaf is None or start == stop:
             return np.zeros((stop - start, *(leaf.row_shape if leaf else (0,))), np.uint8)
-        handles = _handles(self.path, self.commit)
+        handles = handles_of(self.path, self.commit)
         first, last = leaf.chunk_range(start, stop)
         size = leaf.rows_per_chunk
         parts = [
-            handles.chunk(name, leaf, index)[max(start - index * size, 0) : stop - index * size]
+            handles.chunk_in_order(name, leaf, index)[
+                max(start - index * size, 0) : stop - index * size
+            ]
             for index in range(first, last)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -229,7 +244,7 @@ class StoredTrace:
         if leaf is None or start == stop:
             return self._rows(name, start, stop)
         first, last = leaf.chunk_range(start, stop)
-        chunks = _handles(self.path, self.commit).open(name, leaf)[first:last].read().result()
+        chunks = handles_of(self.path, self.commit).open(name, leaf)[first:last].read().result()
         chunks.flags.writeable = False
         skipped = first * leaf.rows_per_chunk
         return chunks.reshape(-1, *leaf.row_shape)[start - skipped : stop - skipped]
@@ -283,67 +298,6 @@ def _reopen(path: Path, commit: str) -> StoredTrace:
             f"{path}: another trace is stored here than when this handle was made; load it again"
         )
     return store
-
-
-def open_array(path: Path, name: str, context: ts.Context) -> ts.TensorStore:
-    """One array of the checkpoint at an absolute path; raises one of `UNREADABLE`."""
-    base = {"driver": "file", "path": f"{path}/"}
-    spec = {
-        "driver": "zarr3",
-        "kvstore": {"driver": "ocdbt", "base": base, "path": f"{name}/"},
-        "recheck_cached_data": "open",
-        "recheck_cached_metadata": "open",
-    }
-    return ts.open(spec, open=True, read=True, context=context).result()
-
-
-def fresh_context() -> ts.Context:
-    """A context of its own, since TensorStore takes a path for the same database for ever."""
-    return ts.Context({"cache_pool": {"total_bytes_limit": 0}})
-
-
-class _Handles:
-    """The open arrays of one store, and the chunks of them that were decoded last."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._arrays: dict[str, ts.TensorStore] = {}
-        self._context = fresh_context()
-        self._begun = functools.lru_cache(maxsize=CACHED_CHUNKS)(self._begin)
-        self._last: dict[str, int] = {}
-
-    def open(self, name: str, leaf: Leaf) -> ts.TensorStore:
-        if name in self._arrays:
-            return self._arrays[name]
-        array = open_array(self._path, name, self._context)
-        if array.shape != leaf.shape or array.dtype.name != leaf.dtype:
-            raise ValueError(
-                f"array {name!r} is {array.dtype.name} {list(array.shape)}, {HEADER} says "
-                f"{leaf.dtype} {list(leaf.shape)}"
-            )
-        self._arrays[name] = array
-        return array
-
-    def chunk(self, name: str, leaf: Leaf, index: int) -> Shaped[np.ndarray, "rows ..."]:
-        """Rows of one chunk, read-only `[rows_per_chunk, *row_shape]`.
-
-        Whoever reads in order finds the next one decoded already.
-        """
-        rows = self._begun(name, leaf, index).result()
-        rows.flags.writeable = False
-        if index == self._last.get(name, -1) + 1 < leaf.chunks - 1:
-            self._begun(name, leaf, index + 1)
-        self._last[name] = index
-        return rows
-
-    def _begin(self, name: str, leaf: Leaf, index: int) -> ts.Future:
-        return self.open(name, leaf)[index].read()
-
-
-@functools.lru_cache(maxsize=CACHED_STORES)
-def _handles(path: Path, commit: str) -> _Handles:
-    del commit  # part of the key only: another store may have taken the place
-    return _Handles(path)
 
 
 def _blocks(sizes: Integer[np.ndarray, " episodes"]) -> Iterator[tuple[int, int]]:

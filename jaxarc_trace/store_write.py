@@ -23,8 +23,8 @@ import tensorstore as ts
 from jaxtyping import Shaped
 
 from jaxarc_trace.errors import StoreError
+from jaxarc_trace.store_arrays import fresh_context, open_array
 from jaxarc_trace.store_format import COMMIT, HEADER
-from jaxarc_trace.store_read import fresh_context, open_array
 
 __all__ = ["PARTIAL", "refuse_taken", "write"]
 
@@ -52,7 +52,7 @@ def write(path: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]], header: s
             _write_checkpoint(folder / partial.name, arrays)
         context = fresh_context()
         for name, array in arrays.items():
-            _expect(open_array(partial, name, context), name, array)
+            _expect(open_array(partial, name, context).result(), name, array)
         (partial / HEADER).write_text(header, encoding="utf-8")
         _commit(partial)
         # A rename onto a directory that holds something fails, so two writers cannot mix.

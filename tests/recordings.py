@@ -14,7 +14,7 @@ from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.recording import COLUMNS, Recording
 from jaxarc_trace.schema import RecordSchema, Section
 from jaxarc_trace.store import load
-from jaxarc_trace.store_read import fresh_context, open_array
+from jaxarc_trace.store_arrays import fresh_context, open_array
 
 ENVIRONMENT = {
     "name": "synthetic",
@@ -140,6 +140,6 @@ def spoil(path: Path, leaf: str = "records", place: tuple[int, int, int] = (0, 0
     TensorStore and Orbax find nothing wrong with it: only our own checksums can tell.
     """
     context = fresh_context()
-    spec = open_array(path, leaf, context).spec()
+    spec = open_array(path, leaf, context).result().spec()
     array = ts.open(spec, open=True, read=True, write=True, context=context).result()
     array[place] = np.uint8(array[place].read().result() ^ 1)

@@ -52,7 +52,7 @@ LAYERS = (
     layer("from device to host", "take", eager="jax numpy jaxtyping"),
     layer(
         "storage",
-        "store_commit store_format store_pack store_read store_verify store_write",
+        "store_arrays store_commit store_format store_pack store_read store_verify store_write",
         eager="numpy orbax tensorstore jaxtyping",
     ),
     layer("several processes", "together", eager="jax numpy jaxtyping"),
