@@ -15,7 +15,7 @@ __all__ = ["UNREADABLE", "Handles", "fresh_context", "handles_of", "open_array"]
 CACHED_CHUNKS = 12
 """Decoded chunks kept of one store, so that going through its episodes decodes each chunk once."""
 CACHED_STORES = 8
-"""Stores that keep their handles and chunks; the others open theirs again, in 0.5 ms."""
+"""Stores that keep their handles and chunks; the others open theirs again, in 1.5 ms."""
 _INDEX_BYTES = 2**22
 """Bytes of a store's own index, where each chunk lies, that are remembered at most."""
 UNREADABLE = (ValueError, IndexError, OSError, RuntimeError, NotImplementedError, MemoryError)
