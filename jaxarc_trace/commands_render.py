@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from jaxarc_trace.config_sections import Render
     from jaxarc_trace.episode import Episode
     from jaxarc_trace.episodes import Episodes
+    from jaxarc_trace.render.theme import Theme
 
 __all__ = ["add_commands"]
 
@@ -42,7 +43,6 @@ _EPISODE = Annotated[
     str,
     typer.Argument(help="Index, -1 for the last, or an id: lane0003-ep000012.", show_default=False),
 ]
-_THEME = Annotated[str, typer.Option(help="default, colorblind, high_contrast or dark.")]
 _LOOK = Annotated[
     str | None,
     typer.Option(
@@ -85,6 +85,7 @@ def add_commands(app: typer.Typer) -> None:
 def show(
     run: RUN,
     episode: _EPISODE,
+    overrides: OVERRIDES = None,
     *,
     step: Annotated[
         int | None,
@@ -92,7 +93,7 @@ def show(
             help="Which step, as the pictures count; -1 for the last.", show_default=False
         ),
     ] = None,
-    theme: _THEME = "default",
+    theme: _LOOK = None,
     as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
@@ -101,6 +102,7 @@ def show(
     With --json its facts, and those of each step, grids as lists of rows; cells are named by row
     and column, from 0.
     """
+    look = _look(_settings(run, overrides, theme), theme)
     found = _episode(open_run(run), episode)
     steps = range(len(found)) if step is None else [_index(found, step)]
     if as_json:
@@ -109,7 +111,7 @@ def show(
         told = [step_facts(found, t) for t in steps]
         show_json({"path": str(run.absolute()), "episode": episode_facts(found), "steps": told})
         return
-    _show_steps(found, steps, theme)
+    _show_steps(found, steps, look)
 
 
 def render(  # noqa: PLR0913 - one argument an option
@@ -163,9 +165,9 @@ def render(  # noqa: PLR0913 - one argument an option
     episodes = selected(open_run(run), where)
     picked = chosen(episodes, best=best, worst=worst, failed=failed)
     folder = _renders(run) if out is None else out
-    look = _look(run, overrides, theme)
+    asked = _settings(run, overrides, theme)
     errors = Console(stderr=True)
-    count = look.workers if workers is None else workers
+    count = asked.workers if workers is None else workers
     chosen_executor = executor_named(executor, workers=count, scheduler=scheduler)
     try:
         with bar(errors) as progress, chosen_executor as pool:
@@ -174,9 +176,9 @@ def render(  # noqa: PLR0913 - one argument an option
                 folder,
                 executor=pool,
                 workers=count,
-                formats=look.formats if formats is None else _words(formats),
+                formats=asked.formats if formats is None else _words(formats),
                 kinds=_words(kinds),
-                theme=look.as_theme() if theme is None else theme,
+                theme=_look(asked, theme),
                 first=[number_of(word) for word in first or ()],
                 progress=progress,
             )
@@ -207,9 +209,9 @@ def report(
     """Write episodes into one HTML file that needs no network."""
     from jaxarc_trace.render import report as write_report
 
-    look = _look(run, overrides, theme)
+    look = _look(_settings(run, overrides, theme), theme)
     found = selected(open_run(run), where)
-    done = write_report(found, out, theme=look.as_theme() if theme is None else theme)
+    done = write_report(found, out, theme=look)
     if as_json:
         show_json({"path": str(out.absolute()), "episodes": done.episodes, "bytes": done.size})
     else:
@@ -220,35 +222,47 @@ def compare(
     run: RUN,
     a: Annotated[str, typer.Argument(help="Index or id of one episode.", show_default=False)],
     b: Annotated[str, typer.Argument(help="Index or id of the other.", show_default=False)],
+    overrides: OVERRIDES = None,
     *,
-    out: Annotated[Path, typer.Option("-o", "--out", help="An .svg or .png file.")] = Path(
-        "compare.svg"
-    ),
-    theme: _THEME = "default",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="An .svg or .png file; default: compare.svg, with --json none.",
+            show_default=False,
+        ),
+    ] = None,
+    theme: _LOOK = None,
     as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
     """Draw two episodes beside each other.
 
-    With --json also what B has more than A, and the first step at which they part.
+    With --json what B has more than A, and the first step at which they part.
     """
     from jaxarc_trace.render import compare as draw
 
-    if out.suffix not in (".svg", ".png"):
+    if out is None and not as_json:
+        out = Path("compare.svg")
+    if out is not None and out.suffix not in (".svg", ".png"):
         raise SpecError(f"expected --out to end in .svg or .png, found {out.name!r}.")
+    look = _look(_settings(run, overrides, theme), theme)
     episodes = open_run(run)
     pair = _episode(episodes, a), _episode(episodes, b)
-    picture = draw(pair, theme)
-    written = picture.save_png(out) if out.suffix == ".png" else picture.save_svg(out)
+    if out is not None:
+        picture = draw(pair, look)
+        written = picture.save_png(out) if out.suffix == ".png" else picture.save_svg(out)
+        if not as_json:
+            typer.echo(written)
     if as_json:
         from jaxarc_trace.episode_json import comparison_facts
 
-        show_json({"path": str(out.absolute()), **comparison_facts(*pair)})
-    else:
-        typer.echo(written)
+        path = None if out is None else str(out.absolute())
+        show_json({"path": path, **comparison_facts(*pair)})
 
 
-def _show_steps(found: "Episode", steps: Sequence[int], theme: str) -> None:
+def _show_steps(found: "Episode", steps: Sequence[int], theme: "Theme") -> None:
     """The steps as pictures made of characters."""
     from jaxarc_trace.render import terminal
 
@@ -269,8 +283,8 @@ def _is_trace(path: Path) -> bool:
     return (path / COMMIT).is_file()
 
 
-def _look(run: Path, overrides: list[str] | None, theme: str | None) -> "Render":
-    """The look that the run, and the words behind it, ask for; a theme is asked for once."""
+def _settings(run: Path, overrides: list[str] | None, theme: str | None) -> "Render":
+    """What the run, and the words behind it, say of pictures; a theme is asked for once."""
     words = overrides or []
     if theme is not None and words:
         raise SpecError(
@@ -278,6 +292,13 @@ def _look(run: Path, overrides: list[str] | None, theme: str | None) -> "Render"
             f"render.theme={theme} instead of --theme"
         )
     return look_of(run, words)
+
+
+def _look(asked: "Render", theme: str | None) -> "Theme":
+    """The theme that is named, or else that of the settings."""
+    from jaxarc_trace.render.theme import theme as named
+
+    return asked.as_theme() if theme is None else named(theme)
 
 
 def _renders(run: Path) -> Path:

@@ -194,6 +194,16 @@ def test_compare_says_where_two_episodes_part_and_by_how_much(
     )
 
 
+def test_compare_for_a_script_draws_only_what_it_is_asked_for(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command("compare", GOLDEN, 3, 4, "--json").data["path"] is None
+    assert not list(tmp_path.iterdir())
+    assert command("compare", GOLDEN, 3, 4).code == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["compare.svg"]
+
+
 def test_what_is_not_known_or_not_finite_is_null() -> None:
     episode = stored("hasty")
     score = np.array(episode.states["similarity_score"])

@@ -88,6 +88,33 @@ def test_report_and_compare_write_their_file(
         assert (tmp_path / name).stat().st_size > 1000
 
 
+@pytest.mark.parametrize("words", [("render=high_contrast",), ("--theme", "high_contrast"), ()])
+def test_show_and_compare_look_as_the_run_or_as_they_are_told(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    asked = () if words else ("render=high_contrast",)
+    settings = jt.config.compose(overrides=[*asked, f"storage.root={tmp_path}/runs"])
+    with jt.config.begin_run(settings) as run:
+        run.save(recording([3, 4], environment=GRIDS))
+    plain = command("show", run.path, 0, "--step", -1, "render=default")
+    told = command("show", run.path, 0, "--step", -1, *words)
+    assert (plain.code, told.code) == (0, 0), told.err
+    assert told.out != plain.out
+    drawn = {}
+    for name, given in (("told", words), ("plain", ("render=default",))):
+        file = tmp_path / f"{name}.svg"
+        said = command("compare", run.path, 0, 1, "--out", file, *given)
+        assert said.code == 0, said.err
+        drawn[name] = file.read_text()
+    assert drawn["told"] != drawn["plain"]
+    said = command("show", run.path, 0, "capture.max_steps=9")
+    assert said.code == 2
+    assert "expected settings of render" in said.err
+
+
 def test_a_run_may_hold_several_traces(command: Command, tmp_path: Path) -> None:
     for seed, name in enumerate(("0001_step10", "0002_step20")):
         jt.save(tmp_path / "traces" / name, recording([3, 4], seed=seed, environment=GRIDS))
