@@ -1,16 +1,17 @@
 """Many episodes as one curve: the median over time with bands of quantiles around it."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float64, Integer, Shaped
 
-from jaxarc_trace.analysis import scores
+from jaxarc_trace.analysis import failure_modes, scores
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.render import cards, chart, facts
 from jaxarc_trace.render.chart import Axes
 from jaxarc_trace.render.drawing import Picture
-from jaxarc_trace.render.marks import num, text
+from jaxarc_trace.render.marks import num, rect, text
 from jaxarc_trace.render.text import number
 from jaxarc_trace.render.theme import Theme
 
@@ -30,7 +31,7 @@ def band(episodes: Sequence[Episode], look: Theme) -> Picture:
     totals = np.array([episode.total_return for episode in episodes])
     entries = [
         ("Episodes", number(len(episodes)), ""),
-        ("Solved", f"{100 * np.mean(solved):.0f}%" if solved else "–", f"{sum(solved)} of them"),
+        ("Solved", f"{100 * np.mean(solved):.0f}%" if solved else "–", f"{sum(solved)} of {len(solved)}"),
         ("Median return", number(np.median(totals)), _range_words(totals)),
         ("Median length", number(int(np.median(lengths))), f"longest {number(last)}"),
     ]
@@ -55,7 +56,11 @@ def band(episodes: Sequence[Episode], look: Theme) -> Picture:
     parts.append(chart.x_axis(running, look))
     parts.append(text(_MARGIN, foot + 22, "Step", bold=True))
     told = ", ".join(f"{name.lower()} {value} {note}".strip() for name, value, note in entries)
-    return Picture(_PAGE, foot + 24 + _MARGIN, title, f"{title}: {told}.", "".join(parts), look)
+    wrong = _failures(episodes)
+    told += f"; {', '.join(f'{mode} in {count}' for mode, count in wrong)}" if wrong else ""
+    bars, foot = _bars(wrong, len(episodes), foot + 24, look)
+    parts.append(bars)
+    return Picture(_PAGE, foot + _MARGIN, title, f"{title}: {told}.", "".join(parts), look)
 
 
 def quantiles(
@@ -80,6 +85,29 @@ def quantiles(
     if some.any():
         out[:, some] = np.nanquantile(table[:, some], _LEVELS, axis=0)
     return steps, out
+
+
+def _failures(episodes: Sequence[Episode]) -> list[tuple[str, int]]:
+    """Each failure mode and in how many of the episodes it is, the most frequent first."""
+    found = Counter(mode for e in episodes for mode in {found.mode for found in failure_modes(e)})
+    return sorted(found.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _bars(wrong: Sequence[tuple[str, int]], total: int, y: float, look: Theme) -> tuple[str, float]:
+    """A bar for each failure mode as long as its share of the episodes, and where they end."""
+    if not wrong:
+        return "", y
+    left, wide = _MARGIN + 130, _PAGE - 2 * _MARGIN - 130 - 150
+    parts = [text(_MARGIN, y + 30, "Failures", bold=True)]
+    y += 40
+    for mode, count in wrong:
+        parts.append(text(_MARGIN, y + 12, mode, size=12, room=124))
+        parts.append(rect(left, y + 2, wide, 12, look.rule, radius=3))
+        parts.append(rect(left, y + 2, max(wide * count / total, 3), 12, look.negative, radius=3))
+        words = f"{number(count)} of {number(total)}, {100 * count / total:.0f}%"
+        parts.append(text(left + wide + 10, y + 12, words, size=12))
+        y += 21
+    return "".join(parts), y
 
 
 def _chart(

@@ -33,7 +33,8 @@ def compare(episodes: Sequence[Episode], theme: str | Theme = "default") -> Pict
 
     Two to eight are drawn one by one: score and return curves labelled at their ends, the steps
     that show a failure, a table of differences to the first, where two on one task part ways, and
-    the last grids beside the target. More than eight are drawn as a median with quantile bands.
+    the last grids beside the target. More than eight are drawn as a median with quantile bands, and
+    how many of them failed in which way.
 
     Args:
         episodes: two or more.

@@ -1,5 +1,6 @@
 """Several episodes against each other."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -70,6 +71,12 @@ def test_more_than_eight_become_a_band() -> None:
     assert shown.count("median") == 2
     bands = [p for p in parsed(svg).iter(f"{SVG}path") if p.get("fill-opacity")]
     assert len(bands) == 4
+    found = Counter(each.mode for name in NAMES for each in failure_modes(stored(name)))
+    for mode, count in found.items():
+        assert f"{2 * count} of 14, {100 * count / 7:.0f}%" in shown
+        assert mode in shown
+    plain = words(render.compare([stored("solved")] * 9).as_svg())
+    assert ("Failures" in plain) == bool(failure_modes(stored("solved")))
 
 
 def test_quantiles_keep_the_last_value_of_those_that_ended() -> None:
