@@ -31,7 +31,7 @@ def band(episodes: Sequence[Episode], look: Theme) -> Picture:
     totals = np.array([episode.total_return for episode in episodes])
     entries = [
         ("Episodes", number(len(episodes)), ""),
-        ("Solved", f"{100 * np.mean(solved):.0f}%" if solved else "–", f"{sum(solved)} of {len(solved)}"),
+        ("Solved", *_solved_words(solved)),
         ("Median return", number(np.median(totals)), _range_words(totals)),
         ("Median length", number(int(np.median(lengths))), f"longest {number(last)}"),
     ]
@@ -148,6 +148,12 @@ def _between(
     back = [axes.at(s, v) for s, v in zip(steps[known].tolist(), lower[known], strict=True)]
     data = "L".join(f"{num(x)} {num(y)}" for x, y in [*there, *back[::-1]])
     return f'<path d="M{data}z" fill="{look.accent}" fill-opacity="0.17"/>'
+
+
+def _solved_words(solved: Sequence[bool]) -> tuple[str, str]:
+    if not solved:
+        return "–", "not known"
+    return f"{100 * np.mean(solved):.0f}%", f"{number(sum(solved))} of {number(len(solved))}"
 
 
 def _range_words(values: Shaped[np.ndarray, " n"]) -> str:
