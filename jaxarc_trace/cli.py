@@ -24,12 +24,12 @@ from jaxarc_trace import (
     commands_runs,
     commands_stats,
 )
-from jaxarc_trace.commands_common import visible
+from jaxarc_trace.commands_common import Commands, visible
 from jaxarc_trace.errors import ConfigError, TraceError
 
 __all__ = ["app", "main"]
 
-app: typer.Typer = typer.Typer(
+app: Commands = Commands(
     name="jaxarc-trace",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -73,7 +73,7 @@ def common(
         ),
     ] = False,
 ) -> None:
-    """A flight recorder for JaxARC: capture episodes inside jit, look at them afterwards."""
+    """A flight recorder for RL agents in JAX: capture episodes inside jit, look at them later."""
 
 
 for _commands in (

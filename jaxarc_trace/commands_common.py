@@ -10,10 +10,12 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
+import click
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperCommand
 
 from jaxarc_trace.errors import SpecError
 
@@ -28,6 +30,7 @@ __all__ = [
     "TRACEBACK",
     "WHERE",
     "WORST",
+    "Commands",
     "chosen",
     "ending",
     "measured_run",
@@ -43,6 +46,31 @@ __all__ = [
     "visible",
     "warned",
 ]
+
+
+class _Command(TyperCommand):
+    """A command that says which of its arguments is missing.
+
+    From click 8.3 on typer 0.16 takes an argument that is not there for one that is None.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuses what lacks an argument."""
+        rest = super().parse_args(ctx, args)
+        if not ctx.resilient_parsing:
+            for each in self.params:
+                if each.required and ctx.params.get(each.name or "") is None:
+                    raise click.MissingParameter(ctx=ctx, param=each)
+        return rest
+
+
+class Commands(typer.Typer):
+    """Commands of one name; see `_Command`."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Any:
+        """Adds a function as a command; as `typer.Typer.command`."""
+        return super().command(name, cls=_Command, **settings)
+
 
 RUN = Annotated[
     Path, typer.Argument(help="A saved trace, or a folder that holds some.", show_default=False)

@@ -13,6 +13,7 @@ from rich.text import Text
 from jaxarc_trace.commands_common import (
     JSON,
     TRACEBACK,
+    Commands,
     ending,
     say,
     show_json,
@@ -73,7 +74,7 @@ FILE = Annotated[
     typer.Option("--config", help="A YAML file of settings to start from.", show_default=False),
 ]
 
-_app = typer.Typer(name="config", no_args_is_help=True, help="Look at settings and check them.")
+_app = Commands(name="config", no_args_is_help=True, help="Look at settings and check them.")
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -59,6 +59,19 @@ def test_every_word_is_explained_and_the_exit_codes_as_well(name: str) -> None:
         assert getattr(each, "help", None), f"{name}: {each.opts}"
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_missing_argument_is_named(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    needed = [each for each in COMMANDS[name].params if each.required]
+    for count, each in enumerate(needed):
+        words = [*name.split(), *map(str, range(count))]
+        with pytest.raises(SystemExit) as ended:
+            typer.main.get_command(app)(words)
+        assert ended.value.code == 2
+        said = capsys.readouterr()
+        assert f"Missing argument '{each.human_readable_name.upper()}'" in said.err
+        assert not said.out
+
+
 def test_options_of_one_name_are_of_one_kind() -> None:
     kinds = defaultdict(set)
     for command in COMMANDS.values():
