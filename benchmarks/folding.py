@@ -63,7 +63,7 @@ def main() -> None:
     given = states(args.lanes)
     unfit = functools.partial(codec.unfit, codec.Encoding.between(-1, 14), lead=1)
     works = {
-        "digest": (functools.partial(digest.digest, lead=1), given, digest),
+        "digest": (functools.partial(digest.digest, lanes=args.lanes), given, digest),
         "range check": (unfit, given["one"], codec),
     }
     for name, (function, values, module) in works.items():

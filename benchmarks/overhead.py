@@ -153,7 +153,7 @@ def recorder(env: Any, policy: Any, lanes: int, how: str) -> Any:
             del kept[:128]
 
     def extra(state: Any, action: Any, result: Any) -> tuple[()]:
-        record = jnp.concatenate(pack_step(plan, probe, state, action, result, 1)[0], axis=-1)
+        record = jnp.concatenate(pack_step(plan, probe, state, action, result, lanes)[0], axis=-1)
         if how == "debug.callback":
             jax.debug.callback(keep, record)
         else:

@@ -21,31 +21,30 @@ from jaxarc_trace.folding import folded
 __all__ = ["avalanche", "digest"]
 
 
-def digest(tree: Any, lead: int = 0) -> UInt32[Array, "..."]:
+def digest(tree: Any, lanes: int | None = None) -> UInt32[Array, "*lanes"]:
     """Digest of the discrete leaves of a pytree; floating-point leaves are left out.
 
     Floats are left out so that digests agree across devices and programs.
 
     Args:
-        tree: arrays `[*lead axes, ...]`; PRNG keys count with their key data.
-        lead: number of leading axes.
+        tree: arrays, of a batch `[lanes, ...]`; PRNG keys count with their key data. Leaves of a
+            batch with another first axis are shared by the lanes, and count in each.
+        lanes: size of the batch; None for a single state.
 
     Returns:
-        uint32 `[*lead axes]`. The places of the leaves matter, their names and shapes do not.
+        uint32 `[lanes]` or a scalar. The places of the leaves matter, their names and shapes do
+        not.
     """
-    total: UInt32[Array, "*lead"] | None = None
+    total = jnp.zeros(() if lanes is None else lanes, jnp.uint32)
     for index, leaf in enumerate(jax.tree.leaves(tree)):
         array = _discrete(leaf)
         if array is None:
             continue
+        lead = int(lanes is not None and jnp.shape(leaf)[:1] == (lanes,))
         size = math.prod(array.shape[lead:])
         words = array.reshape(*array.shape[:lead], size)
         weights = jnp.asarray(_weights(index, size)).reshape((1,) * lead + (size,))
-        part = folded(functools.partial(jnp.sum, dtype=jnp.uint32), words * weights)
-        total = part if total is None else total + part
-    if total is None:
-        first = jax.tree.leaves(tree)
-        return jnp.zeros(first[0].shape[:lead] if first else (), jnp.uint32)
+        total += folded(functools.partial(jnp.sum, dtype=jnp.uint32), words * weights)
     return avalanche(total)
 
 

@@ -76,9 +76,8 @@ def plan_for(
     """
     outcome: Outcome = jax.eval_shape(lambda r, a: _arrays(probe.outcome(r, a)), result, action)
     lanes = _lanes(outcome)
-    rank = 0 if lanes is None else 1
-    described = jax.eval_shape(lambda s: _described(spec, probe, s, rank), state)
-    steps = jax.eval_shape(lambda a, r: _step_fields(probe, a, r, rank), action, result)
+    described = jax.eval_shape(lambda s: _described(spec, probe, s, lanes), state)
+    steps = jax.eval_shape(lambda a, r: _step_fields(probe, a, r), action, result)
     steps = _without_lanes("action and outcome", steps, lanes)
     constants, states, metrics, success = described
     _check_policies(spec, success)
@@ -100,31 +99,31 @@ def plan_for(
 
 
 def pack_constants(
-    plan: Plan, probe: Probe, state: Any, rank: int
+    plan: Plan, probe: Probe, state: Any, lanes: int | None
 ) -> UInt8[Array, "*lanes constant_bytes"]:
-    """The constants of an episode, uint8 `[*lanes, constant bytes]`."""
+    """The constants of an episode, uint8 `[*lanes, constant bytes]`; `lanes` as for `digest`."""
     fields = constant_fields(plan.spec, probe, state)
-    return pack_fields(plan.schema.constant, fields, jax.tree.leaves(state)[0].shape[:rank])
+    return pack_fields(plan.schema.constant, fields, () if lanes is None else (lanes,))
 
 
 def pack_state(
-    plan: Plan, probe: Probe, state: Any, rank: int
+    plan: Plan, probe: Probe, state: Any, lanes: int | None
 ) -> UInt8[Array, "*lanes state_bytes"]:
-    """A state, uint8 `[*lanes, state bytes]`."""
-    fields = state_fields(plan.spec, probe, state, rank)
-    return pack_fields(plan.schema.state, fields, jax.tree.leaves(state)[0].shape[:rank])
+    """A state, uint8 `[*lanes, state bytes]`; `lanes` as for `digest`."""
+    fields = state_fields(plan.spec, probe, state, lanes)
+    return pack_fields(plan.schema.state, fields, () if lanes is None else (lanes,))
 
 
 def pack_step(
-    plan: Plan, probe: Probe, state: Any, action: Any, result: Any, rank: int
+    plan: Plan, probe: Probe, state: Any, action: Any, result: Any, lanes: int | None
 ) -> tuple[list[UInt[Array, "*lanes _"]], Outcome]:
-    """A transition, as the arrays `[*lanes, ...]` of `record_words`."""
+    """A transition, as the arrays `[*lanes, ...]` of `record_words`; `lanes` as for `digest`."""
     outcome = _arrays(probe.outcome(result, action))
     if not plan.spec.records_steps:
         return [], outcome
-    fields = _step_fields(probe, action, result, rank)
-    fields["digest"] = digest(probe.carried(state), rank)
-    parts = plan.schema.state.pack_words(state_fields(plan.spec, probe, state, rank))
+    fields = _step_fields(probe, action, result)
+    fields["digest"] = digest(probe.carried(state), lanes)
+    parts = plan.schema.state.pack_words(state_fields(plan.spec, probe, state, lanes))
     parts += plan.schema.step.pack_words(fields)
     return parts, outcome
 
@@ -160,14 +159,14 @@ def constant_fields(spec: TraceSpec, probe: Probe, state: Any) -> dict[str, Shap
 
 
 def state_fields(
-    spec: TraceSpec, probe: Probe, state: Any, rank: int
+    spec: TraceSpec, probe: Probe, state: Any, lanes: int | None
 ) -> dict[str, Shaped[Array, "..."]]:
     """What is kept of a state, by name, each `[*lanes, ...]`; at level full every leaf.
 
-    Where only actions are recorded it is the digest alone, `rank` being the number of lane axes.
+    Where only actions are recorded it is the digest alone; `lanes` as it has them.
     """
     if spec.record == "actions":
-        return {"digest": digest(probe.carried(state), rank)}
+        return {"digest": digest(probe.carried(state), lanes)}
     return _frame(spec, probe, state)
 
 
@@ -190,19 +189,19 @@ def _frame(spec: TraceSpec, probe: Probe, state: Any) -> dict[str, Shaped[Array,
     return named_leaves(state, root="state") if full else plain_leaves(probe.state(state))
 
 
-def _described(spec: TraceSpec, probe: Probe, state: Any, rank: int) -> tuple[Any, Any, Any, Any]:
+def _described(
+    spec: TraceSpec, probe: Probe, state: Any, lanes: int | None
+) -> tuple[Any, Any, Any, Any]:
     flags = jnp.zeros((), jnp.bool_)
     return (
         constant_fields(spec, probe, state),
-        state_fields(spec, probe, state, rank),
+        state_fields(spec, probe, state, lanes),
         dict(probe.metrics(state)),
         probe.success(state, flags),
     )
 
 
-def _step_fields(
-    probe: Probe, action: Any, result: Any, rank: int
-) -> dict[str, Shaped[Array, "..."]]:
+def _step_fields(probe: Probe, action: Any, result: Any) -> dict[str, Shaped[Array, "..."]]:
     outcome = _arrays(probe.outcome(result, action))
     actions, extras = plain_leaves(probe.action(action)), plain_leaves(outcome.extras)
     fields = {f"action.{name}": value for name, value in actions.items()}
@@ -210,7 +209,7 @@ def _step_fields(
     fields["reward"] = outcome.reward
     fields["terminated"] = outcome.terminated
     fields["truncated"] = outcome.truncated
-    fields["digest"] = jnp.zeros(outcome.reward.shape[:rank], jnp.uint32)
+    fields["digest"] = jnp.zeros(outcome.reward.shape, jnp.uint32)
     return fields
 
 
@@ -239,8 +238,8 @@ def _without_lanes(what: str, fields: Mapping[str, Any], lanes: int | None) -> d
         if not struct.shape or struct.shape[0] != lanes:
             raise SchemaError(
                 f"{what}: field {name!r} has shape {list(struct.shape)}, expected a leading axis "
-                f"of {lanes} lanes as the reward has; leave the field out of the probe, or give "
-                "it that axis"
+                f"of {lanes} lanes as the reward has; give it that axis, or leave it out of the "
+                f"probe, for instance probe=GenericProbe(skip=({name!r},))"
             )
     return {
         name: jax.ShapeDtypeStruct(struct.shape[1:], struct.dtype)

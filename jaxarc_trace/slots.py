@@ -95,7 +95,7 @@ def empty(
 
 def begin(trace: LaneTrace, probe: Probe, state: Any) -> LaneTrace:
     """Notes the constants of the episode whose first transition comes next, if one does."""
-    packed = pack_constants(trace.plan, probe, state, 0)
+    packed = pack_constants(trace.plan, probe, state, None)
     kept = trace.slots.constants
     constants = kept.at[trace.current].set(jnp.where(trace.fresh, packed, kept[trace.current]))
     slots = replace(trace.slots, constants=constants)
@@ -108,7 +108,7 @@ def record(trace: LaneTrace, probe: Probe, state: Any, action: Any, result: Any)
     Raises:
         SchemaError: at trace time, when a dtype or shape is not the one planned.
     """
-    parts, outcome = pack_step(trace.plan, probe, state, action, result, 0)
+    parts, outcome = pack_step(trace.plan, probe, state, action, result, None)
     row = trace.running.length % trace.plan.spec.max_steps
     records = tuple(
         kept.at[trace.current, row].set(part)
@@ -132,7 +132,7 @@ def end(trace: LaneTrace, probe: Probe, state: Any) -> LaneTrace:
     success = probe.success(state, trace.running.terminated)
     if success is not None:
         stats = replace(stats, success=success.astype(jnp.int8))
-    slots = _filed(trace, done, stats, pack_state(trace.plan, probe, state, 0))
+    slots = _filed(trace, done, stats, pack_state(trace.plan, probe, state, None))
     slots, eligible = _ranked(trace, slots, done, stats)
     free = jnp.argmin(slots.member.any(axis=1)).astype(jnp.int32)
     zeros = Stats.zeros((), trace.plan.metrics)
@@ -152,7 +152,7 @@ def end(trace: LaneTrace, probe: Probe, state: Any) -> LaneTrace:
 def snapshot(trace: LaneTrace, probe: Probe, state: Any) -> LaneTrace:
     """Notes the present state of the episode under way, so that it can be read to its end."""
     stats = trace.running.seen(probe.metrics(state))
-    finals = pack_state(trace.plan, probe, state, 0)
+    finals = pack_state(trace.plan, probe, state, None)
     slots = _filed(trace, trace.running.length > 0, stats, finals)
     return replace(trace, slots=slots, framed=trace.cursor + jnp.uint32(1))
 

@@ -177,7 +177,7 @@ def record(trace: Trace, probe: Probe, state: Any, action: Any, result: Any) -> 
         SchemaError: at trace time, when a dtype or shape is not the one planned.
     """
     state, action, result = _traced(trace, probe, state, action, result)
-    parts, outcome = pack_step(trace.plan, probe, state, action, result, 1)
+    parts, outcome = pack_step(trace.plan, probe, state, action, result, trace.lanes)
     row = (trace.cursor % trace.plan.spec.ring_steps).astype(jnp.int32)
     if trace.box is not None:
         spare = jnp.int32(trace.plan.spec.ring_steps)
@@ -279,7 +279,7 @@ def _filed(
     """`recent` with the final state and the summary of the lanes in `mask`."""
     section = trace.plan.schema.state
     lead = stats.length.shape
-    fields = state_fields(trace.plan.spec, probe, state, 1)
+    fields = state_fields(trace.plan.spec, probe, state, trace.lanes)
     end_step = jnp.broadcast_to(trace.cursor - 1, lead)
 
     def pack(values: Any) -> Any:

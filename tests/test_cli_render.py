@@ -1,7 +1,6 @@
 """The commands that draw, as a user types them."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -168,9 +167,15 @@ def test_help_has_an_example(command: Command, monkeypatch: pytest.MonkeyPatch, 
     assert f"$ jaxarc-trace {name} jaxarc-trace-demo" in said.out
 
 
-def test_the_demo_names_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_names_the_commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As they can be typed in the working directory, whatever environment is active."""
+    place = tmp_path / ".venv" / "bin"
+    place.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.executable", str(place / "python"))
     monkeypatch.setattr("shutil.which", lambda _name: None)
     assert show._command().endswith(" -m jaxarc_trace.cli")
-    here = str(Path(sys.executable).parent / "jaxarc-trace")
-    monkeypatch.setattr("shutil.which", lambda _name: here)
+    (place / "jaxarc-trace").touch()
+    assert show._command() == ".venv/bin/jaxarc-trace"
+    monkeypatch.setattr("shutil.which", lambda name: str(place / name))
     assert show._command() == "jaxarc-trace"

@@ -26,12 +26,16 @@ STATE = {
 
 
 @functools.cache
-def program(lead: int) -> Any:
-    return jax.jit(lambda tree: digest(tree, lead))
+def program(lanes: int | None) -> Any:
+    return jax.jit(lambda tree: digest(tree, lanes))
 
 
-def of(tree: Any, lead: int = 0) -> np.ndarray:
-    return np.asarray(program(lead)(tree))
+def of(tree: Any, lanes: int | None = None) -> np.ndarray:
+    return np.asarray(program(lanes)(tree))
+
+
+def of_batch(tree: Any) -> np.ndarray:
+    return of(tree, len(jax.tree.leaves(tree)[0]))
 
 
 @st.composite
@@ -65,10 +69,22 @@ def test_a_change_of_one_word_is_always_seen(state: dict[str, np.ndarray], data:
 def test_a_batch_gives_what_each_alone_gives(several: list[dict[str, np.ndarray]]):
     alone = np.stack([of(state) for state in several])
     batch = {name: np.stack([state[name] for state in several]) for name in STATE}
-    assert np.array_equal(of(batch, 1), alone)
-    square = {name: value.reshape(2, 2, *value.shape[1:]) for name, value in batch.items()}
-    assert np.array_equal(of(square, 2), alone.reshape(2, 2))
+    assert np.array_equal(of_batch(batch), alone)
     assert np.array_equal(jax.vmap(digest)(batch), alone)
+
+
+@given(states(), states())
+def test_what_the_lanes_share_counts_in_each(
+    one: dict[str, np.ndarray], two: dict[str, np.ndarray]
+):
+    shared = {name: one[name] for name in ("grid", "mask", "count")}
+    alone = np.stack([of({**one, **shared}), of({**two, **shared})])
+    batch = {name: np.stack([one[name], two[name]]) for name in STATE}
+    assert np.array_equal(of({**batch, **shared}, 2), alone)
+    keys = {"key": jax.random.key(3), "board": batch["board"]}
+    assert of(keys, 2).tolist() == [
+        int(of({"key": jax.random.key(3), "board": state["board"]})) for state in (one, two)
+    ]
 
 
 def grids(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -85,7 +101,7 @@ def test_100000_edits_of_a_grid_collide_as_often_as_chance_says(cells: int):
     rng = np.random.default_rng(cells)
     base = grids(1, rng)[0]
     seen: dict[bytes, int] = {}
-    unedited = of([base[None]], 1)[0]
+    unedited = of_batch([base[None]])[0]
     with_unedited = 0
     for _ in range(5):
         batch = np.repeat(base[None], 20_000, axis=0)
@@ -95,7 +111,7 @@ def test_100000_edits_of_a_grid_collide_as_often_as_chance_says(cells: int):
             at = rng.integers(0, 900, len(batch))
             batch.reshape(len(batch), -1)[rows, at] = rng.integers(-1, 10, len(batch))
             edits.append(at)
-        found = of([batch], 1)
+        found = of_batch([batch])
         differs = (batch != base).any(axis=(1, 2))
         with_unedited += int((found[differs] == unedited).sum())
         order = np.sort(np.stack(edits, axis=-1), axis=-1)
@@ -126,7 +142,7 @@ def test_moves_on_bitboards_do_not_collide(apart: int):
         batch[rows, first] ^= np.uint32(1 << bit)
         batch[rows, second] ^= np.uint32(1 << (bit + apart) % 32)
         moved.append(batch)
-    found = of([np.concatenate(moved)], 1)
+    found = of_batch([np.concatenate(moved)])
     assert (found[1:] == found[0]).sum() == 0
     assert collisions(found) <= 3
 
@@ -138,7 +154,7 @@ def test_a_grid_and_its_mask_do_not_cancel():
     for index, (row, column) in enumerate(cells, 1):
         grid[index, row, column] += 1
         mask[index, row, column] = True
-    assert collisions(of([grid, mask], 1)) == 0
+    assert collisions(of_batch([grid, mask])) == 0
 
 
 def test_floating_point_leaves_are_left_out():
@@ -152,13 +168,13 @@ def test_floating_point_leaves_are_left_out():
 
 
 def test_nothing_discrete_gives_zero_in_every_lane():
-    assert of({"score": np.ones((3, 2), np.float32)}, 1).tolist() == [0, 0, 0]
+    assert of_batch({"score": np.ones((3, 2), np.float32)}).tolist() == [0, 0, 0]
     assert digest({}) == 0
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0)])
 def test_no_lane_and_no_cell(shape: tuple[int, int]):
-    assert of([np.zeros(shape, np.int32)], 1).shape == shape[:1]
+    assert of_batch([np.zeros(shape, np.int32)]).shape == shape[:1]
 
 
 def test_the_order_of_leaves_matters_and_their_names_do_not():
@@ -181,9 +197,9 @@ def test_all_of_an_integer_of_64_bits_counts():
 
 def test_keys_count_with_their_data():
     keys = jax.random.split(jax.random.key(0), 8)
-    found = of({"key": keys}, 1)
+    found = of_batch({"key": keys})
     assert collisions(found) == 0
-    assert np.array_equal(found, of({"key": np.asarray(jax.random.key_data(keys))}, 1))
+    assert np.array_equal(found, of_batch({"key": np.asarray(jax.random.key_data(keys))}))
 
 
 def test_python_numbers_count():

@@ -68,7 +68,7 @@ def looped(action: str, seed: int, steps: int) -> list[dict[str, Any]]:
     world, act = env(action), jax.jit(player(action))
     probe = default_probe(world)
     reset, step = jax.jit(world.reset), jax.jit(jax.vmap(world.step))
-    digests = jax.jit(lambda s: digest(probe.carried(s), 1))
+    digests = jax.jit(lambda s: digest(probe.carried(s), s.step_count.shape[0]))
     resets, acts = jax.random.split(jax.random.key(seed))
 
     def fresh(lane: int, at: int) -> Any:

@@ -215,7 +215,8 @@ def packed() -> tuple[np.ndarray, np.ndarray]:
 
     @jax.jit
     def pack(state: Any) -> Any:
-        return pack_state(plan, probe, state, 1), pack_constants(plan, probe, state, 1)
+        lanes = state.step_count.shape[0]
+        return pack_state(plan, probe, state, lanes), pack_constants(plan, probe, state, lanes)
 
     return jax.tree.map(np.asarray, pack(history()["after"]))
 
@@ -253,7 +254,7 @@ def test_a_digest_tells_states_apart_and_takes_equal_ones_for_equal():
     probe = default_probe(arc(action="mask"))
     before, after = history()["before"], history()["after"]
     states = jax.tree.map(lambda *leaves: np.concatenate(leaves), before, after)
-    found = np.asarray(jax.jit(lambda s: digest(probe.carried(s), 1))(states))
+    found = np.asarray(jax.jit(lambda s: digest(probe.carried(s), len(s.step_count)))(states))
     carried = [np.asarray(leaf) for leaf in probe.carried(states)]
     identity = [b"".join(leaf[i].tobytes() for leaf in carried) for i in range(len(found))]
     by_state = dict(zip(identity, found.tolist(), strict=True))
@@ -330,7 +331,7 @@ def test_a_transition_is_kept_with_its_canonical_operation():
 
     def pack(state: Any, action: Any) -> Any:
         # The outcome is what a step returns, but for what is not recorded.
-        return pack_step(plan, probe, state, action, outcome, 1)[0]
+        return pack_step(plan, probe, state, action, outcome, len(outcome["reward"]))[0]
 
     action = {
         "operation": seen["action"]["operation"],

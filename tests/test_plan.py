@@ -101,7 +101,8 @@ def test_the_minimal_level_keeps_no_transition():
 def lane_message(what: str, name: str, shape: str) -> str:
     return (
         f"{what}: field {name!r} has shape {shape}, expected a leading axis of 3 lanes as the "
-        "reward has; leave the field out of the probe, or give it that axis"
+        f"reward has; give it that axis, or leave it out of the probe, for instance "
+        f"probe=GenericProbe(skip=({name!r},))"
     )
 
 
@@ -249,12 +250,12 @@ def test_the_bytes_of_a_transition_are_its_fields():
 
     @jax.jit
     def packed(state: World) -> Any:
-        parts, found = pack_step(plan, probe, state, moves, outcome, 1)
+        parts, found = pack_step(plan, probe, state, moves, outcome, LANES)
         return (
             parts,
             found,
-            pack_state(plan, probe, state, 1),
-            pack_constants(plan, probe, state, 1),
+            pack_state(plan, probe, state, LANES),
+            pack_constants(plan, probe, state, LANES),
         )
 
     parts, found, frame, constants = jax.tree.map(np.asarray, packed(state))

@@ -1,5 +1,6 @@
 """States that hold something all lanes share: it is seen whole, however few lanes are traced."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import jaxarc_trace as jt
+from jaxarc_trace.errors import SchemaError
 
 LANES, TRACED, STEPS = 6, 2, 12
 
@@ -46,3 +48,39 @@ def test_a_table_that_the_lanes_share_is_not_cut(layout: Any) -> None:
         # The last state seen of an episode is the one after its reset, where the table says 0.
         assert episode.metrics["worth_best"] == (episode.states["at"] ** 2).max()
         np.testing.assert_array_equal(episode.rewards[:-1], episode.states["at"][1:-1] ** 2)
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_one_key_for_all_lanes_is_left_out_and_still_told_by_the_digest(*, typed: bool) -> None:
+    def walk(state: Any, action: jax.Array) -> tuple[Any, Any]:
+        key, noise = jax.random.split(state["key"])
+        at = state["at"] + action + jax.random.randint(noise, (LANES,), 0, 2)
+        done = at > 9
+        return {"at": jnp.where(done, 0, at), "key": key}, {
+            "reward": at.astype(jnp.float32),
+            "done": done,
+        }
+
+    key = jax.random.key(7) if typed else jax.random.PRNGKey(7)
+    state = {"at": jnp.arange(LANES, dtype=jnp.int32), "key": key}
+    action = jnp.ones(LANES, jnp.int32)
+    spec = jt.TraceSpec(max_steps=16, keep="last")
+    with pytest.raises(
+        SchemaError, match=r"'key' has shape \[2\].*GenericProbe\(skip=\('key',\)\)"
+    ):
+        jt.attach(jt.wrap_step(walk, spec), state, action)
+    found = {}
+    for layout in ("batch", "lane"):
+        probe = jt.GenericProbe(skip=("key",))
+        traced = jt.wrap_step(walk, dataclasses.replace(spec, layout=layout), probe=probe)
+
+        def run(state: Any, step: Any = traced) -> Any:
+            return jax.lax.scan(lambda s, _: step(s, action), state, None, STEPS)[0]
+
+        held = jax.jit(run)(jt.attach(traced, state, action))
+        episodes = jt.Episodes.of(jt.take(jt.detach(traced, held)[1]))
+        found[layout] = {e.id: (e.states["at"].tolist(), e.digests.tolist()) for e in episodes}
+        assert all(set(episode.states) == {"at"} for episode in episodes)
+    both = found["batch"].keys() & found["lane"].keys()
+    assert len(both) >= LANES
+    assert all(found["batch"][name] == found["lane"][name] for name in both)

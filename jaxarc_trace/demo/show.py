@@ -232,9 +232,10 @@ def _short(path: Path) -> str:
 
 def _command() -> str:
     """How to call the command line of this Python's environment."""
-    found = shutil.which("jaxarc-trace")
-    ours = found is not None and Path(found).parent == Path(sys.executable).parent
-    return "jaxarc-trace" if ours else f"{_python()} -m jaxarc_trace.cli"
+    script, found = Path(sys.executable).with_name("jaxarc-trace"), shutil.which("jaxarc-trace")
+    if found is not None and Path(found) == script:
+        return script.name
+    return shlex.quote(_short(script)) if script.exists() else f"{_python()} -m jaxarc_trace.cli"
 
 
 def _python() -> str:
