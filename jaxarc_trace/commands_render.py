@@ -132,7 +132,12 @@ def render(  # noqa: PLR0913 - one argument an option
     theme: _LOOK = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Folder; default: `renders` in RUN.", show_default=False),
+        typer.Option(
+            "-o",
+            "--out",
+            help="Folder; default: `renders` in RUN, or RUN-renders.",
+            show_default=False,
+        ),
     ] = None,
     first: Annotated[
         list[str] | None,
@@ -302,8 +307,17 @@ def _look(asked: "Render", theme: str | None) -> "Theme":
 
 
 def _renders(run: Path) -> Path:
-    """Where the pictures of a run go: beside its trace, never in it."""
-    return run.absolute().parent / "renders" if _is_trace(run) else run / "renders"
+    """Where the pictures of a run go: beside its trace, never in it, and never among another's."""
+    from jaxarc_trace.catalog import DEMO
+    from jaxarc_trace.run import RENDERS
+    from jaxarc_trace.saves import TRACES
+
+    if not _is_trace(run):
+        return run / RENDERS
+    folder, name = run.absolute().parent, run.absolute().name
+    if name == DEMO:
+        return folder / RENDERS
+    return folder.parent / RENDERS / name if folder.name == TRACES else folder / f"{name}-{RENDERS}"
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -23,7 +23,9 @@ from jaxarc_trace.commands_common import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from rich.table import Table
 
     from jaxarc_trace.statistics import Summary
 
@@ -143,14 +145,39 @@ def _measured(score: Any) -> dict[str, float]:
 
 
 def _show(found: "list[Summary]", by: str | None) -> None:
-    names = list(found[0].medians) if found else []
-    numbers = ("episodes", "solved", *names)
-    made = table(by or "", *numbers, right=numbers)
-    for summary in found:
-        cells = [str(summary.solved), *(str(summary.medians[name]) for name in names)]
-        made.add_row(Text(visible(summary.group, 60)), str(summary.episodes), *cells)
+    """One group as a list, several as a table; what is known of none is left out."""
+    names = [n for n in found[0].medians if any(s.medians[n].known for s in found)] if found else []
+    told = "Share solved of those that ended, and medians, with 95 % intervals"
+    if by is None:
+        made = table("", "", "95 % interval")
+        for summary in found:
+            made.add_row("episodes", str(summary.episodes), "")
+            for name in ("solved", *names):
+                value = summary.solved if name == "solved" else summary.medians[name]
+                made.add_row(name, value.centre, value.ends)
+    else:
+        console = Console()
+        made = _grouped(found, by, names, intervals=True)
+        wide = console.measure(made, options=console.options.update(width=1000)).maximum
+        if console.is_terminal and wide > console.width:
+            made = _grouped(found, by, names, intervals=False)
+            told = "Share solved of those that ended, and medians; a terminal of "
+            told += f"{wide} columns, or --json, shows their 95 % intervals as well"
     show_table(made)
-    say("Share solved of those that ended, and medians, with 95 % intervals.")
+    say(f"{told}.")
+
+
+def _grouped(
+    found: "list[Summary]", by: str, names: "Sequence[str]", *, intervals: bool
+) -> "Table":
+    """A row a group; long names in the head are broken where they have a line beneath."""
+    numbers = tuple(name.replace("_", "\n") for name in ("episodes", "solved", *names))
+    made = table(by, *numbers, right=numbers)
+    for summary in found:
+        values = (summary.solved, *(summary.medians[name] for name in names))
+        cells = (str(value) if intervals else value.centre for value in values)
+        made.add_row(Text(visible(summary.group, 60)), str(summary.episodes), *cells)
+    return made
 
 
 def _plain(summary: "Summary") -> dict[str, Any]:

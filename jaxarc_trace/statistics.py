@@ -41,11 +41,23 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def known(self) -> bool:
+        """Whether there was anything to take it of."""
+        return not np.isnan(self.value)
+
+    @property
+    def centre(self) -> str:
+        """The number itself, as text."""
+        return f"{self.value:.3g}" if self.known else "-"
+
+    @property
+    def ends(self) -> str:
+        """The interval as text; empty where there is none."""
+        return "" if np.isnan(self.low) else f"[{self.low:.3g}, {self.high:.3g}]"
+
     def __str__(self) -> str:
-        if np.isnan(self.value):
-            return "-"
-        ends = "" if np.isnan(self.low) else f" [{self.low:.3g}, {self.high:.3g}]"
-        return f"{self.value:.3g}{ends}"
+        return f"{self.centre} {self.ends}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,7 @@ def summarise(episodes: Episodes, by: str | None = None, *, seed: int = 0) -> li
         solved = columns["solved"][rows]
         said = columns["complete"][rows] & (solved >= 0)
         medians = {
-            key: interval(columns[key][rows], "median", seed=seed)
+            key: interval(_told(key, columns[key][rows]), "median", seed=seed)
             for key in MEDIANS
             if key in columns
         }
@@ -100,6 +112,11 @@ def summarise(episodes: Episodes, by: str | None = None, *, seed: int = 0) -> li
             )
         )
     return sorted(found, key=lambda summary: (-summary.episodes, summary.group))
+
+
+def _told(name: str, values: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
+    """The values, NaN for those of `facts.FACTS` that say by -1 that there are none."""
+    return np.where(values < 0, np.nan, values) if name == "step_of_best" else values
 
 
 def interval(values: Shaped[np.ndarray, " n"], what: str = "median", *, seed: int = 0) -> Interval:

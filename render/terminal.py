@@ -20,6 +20,7 @@ from jaxarc_trace.render import facts
 from jaxarc_trace.render.blocks import RESET, half_blocks, plain_cells, wide_cells
 from jaxarc_trace.render.chart import value_range
 from jaxarc_trace.render.frames import ArcFrames, frames
+from jaxarc_trace.render.generic import action_words
 from jaxarc_trace.render.text import bare, cut, listed, number, plural, visible
 from jaxarc_trace.render.theme import Theme, rgb
 from jaxarc_trace.render.theme import theme as find_theme
@@ -242,8 +243,8 @@ def _from_to(noun: str, where: Integer[np.ndarray, " n"]) -> str:
 
 
 def _fields(episode: Episode, t: int, pen: Pen) -> list[str]:
-    """The recorded fields before and after, for an environment without grids."""
-    lines = []
+    """The action, and the recorded fields before and after, for an environment without grids."""
+    lines = [_fit(f"action: {action_words(episode, t).removeprefix('action ')}", pen.room)]
     for name, values in episode.states.items():
         before, after = np.asarray(values[t]), np.asarray(values[t + 1])
         label = visible(name, 40)
@@ -254,7 +255,7 @@ def _fields(episode: Episode, t: int, pen: Pen) -> list[str]:
         else:
             words = f"{_values(before)} → {_values(after)}"
         lines.append(_fit(f"{label}: {words}", pen.room))
-    return [*lines, ""] if lines else []
+    return [*lines, ""]
 
 
 def _values(values: Shaped[np.ndarray, "..."]) -> str:

@@ -31,9 +31,9 @@ Command = Callable[..., Said]
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
     """Calls `jaxarc-trace` with the words given, on a terminal wide enough for every table."""
-    monkeypatch.setenv("COLUMNS", "200")
 
-    def call(*words: object) -> Said:
+    def call(*words: object, columns: int = 200) -> Said:
+        monkeypatch.setenv("COLUMNS", str(columns))
         monkeypatch.setattr(sys, "argv", ["jaxarc-trace", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
             cli.main()

@@ -114,6 +114,15 @@ def test_show_and_compare_look_as_the_run_or_as_they_are_told(
     assert "expected settings of render" in said.err
 
 
+def test_pictures_of_two_traces_in_one_folder_never_mix(command: Command, tmp_path: Path) -> None:
+    for seed, name in enumerate(("a", "b", "traces/0001_step1", "trace")):
+        jt.save(tmp_path / name, recording([3], seed=seed, environment=GRIDS))
+        assert command("render", tmp_path / name, "--kind", "summary").code == 0
+    drawn = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("summary.svg")}
+    folders = ("a-renders", "b-renders", "renders/0001_step1", "renders")
+    assert drawn == {f"{folder}/lane0000-ep000000/summary.svg" for folder in folders}
+
+
 def test_a_run_may_hold_several_traces(command: Command, tmp_path: Path) -> None:
     for seed, name in enumerate(("0001_step10", "0002_step20")):
         jt.save(tmp_path / "traces" / name, recording([3, 4], seed=seed, environment=GRIDS))

@@ -1,5 +1,6 @@
 """The commands `stats` and `failures`, as a user types them."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import jaxarc_trace as jt
 from jaxarc_trace.analysis import MODES, failure_modes
 from tests.commands import Command
+from tests.recordings import recording
 
 GOLDEN = Path(__file__).parent / "golden" / "replay_v1"
 MEDIANS = ("return", "length", "score_final", "score_best", "step_of_best", "no_op_share")
@@ -30,8 +32,33 @@ def test_stats_gives_medians_with_intervals(command: Command, trace: Path) -> No
     length = group["medians"]["length"]
     assert length["value"] == np.median(episodes.columns["length"])
     assert length["low"] <= length["value"] <= length["high"]
-    assert f"{length['value']:.3g} [{length['low']:.3g}, {length['high']:.3g}]" in said.out
+    row = next(line.split() for line in said.out.splitlines() if line.startswith("length"))
+    assert row == [
+        "length",
+        f"{length['value']:.3g}",
+        f"[{length['low']:.3g},",
+        f"{length['high']:.3g}]",
+    ]
     assert (trace.parent / "analysis").is_dir()
+
+
+def test_stats_fit_the_terminal_and_leave_out_what_is_not_known(
+    command: Command, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = command("stats", trace, "--by", "task")
+    assert "[" in wide.out
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what a terminal is to rich
+    narrow = command("stats", trace, "--by", "task", columns=80)
+    *lines, note = re.sub(r"\x1b\[[0-9;]*m", "", narrow.out).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "--json, shows their 95 % intervals" in note
+    for name in MEDIANS:
+        assert all(part in narrow.out for part in name.split("_"))
+    store = jt.save(tmp_path / "plain", recording([3, 4]))  # no score, and no best step
+    said = command("stats", store)
+    assert "length" in said.out
+    assert "score" not in said.out
+    assert "step_of_best" not in said.out
 
 
 @pytest.mark.parametrize("by", ["task", "outcome", "failure"])

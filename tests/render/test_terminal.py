@@ -165,6 +165,8 @@ def test_an_environment_without_grids_is_listed() -> None:
     assert "Step 1 of 9" in text
     assert "working_grid: int32 30 × 30, " in text
     assert "step_count: 0 → 1" in text or "similarity_score: " in text
+    acted = replace(episode, actions={"push": np.arange(len(episode)) + 3})
+    assert "action: push 5" in render.terminal(acted, 2, color=False).splitlines()
 
 
 @pytest.mark.parametrize(
