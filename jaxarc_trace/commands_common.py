@@ -206,6 +206,11 @@ def chosen(
     where = {position: row for row, position in enumerate(episodes.positions.tolist())}
     rows = dict.fromkeys(where[position] for part in parts for position in part)
     if not rows:
+        if failed is not None and not (episodes.columns["solved"] >= 0).any():
+            raise SpecError(
+                "expected at least one episode, found that of none it is known whether it was "
+                "solved; record with GenericProbe(goal=...), or ask for --worst."
+            )
         raise SpecError(
             "expected at least one episode, found none that was chosen; ask for others."
         )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jaxarc_trace.config_migrate import Migration
     from jaxarc_trace.config_sections import Render, TraceConfig
 
-__all__ = ["FILE", "OVERRIDES", "add_commands", "completions", "look_of", "settings"]
+__all__ = ["FILE", "LOOKS", "OVERRIDES", "add_commands", "completions", "look_of", "settings"]
 
 
 def completions(incomplete: str) -> Iterator[str]:
@@ -66,6 +66,16 @@ OVERRIDES = Annotated[
         help="Settings: level=full, storage=research, capture.max_steps=64, ... "
         "See: jaxarc-trace config groups",
         autocompletion=_completed,
+        show_default=False,
+    ),
+]
+LOOKS = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="Settings of pictures: render=colorblind, render.digits=true, ... "
+        "See: jaxarc-trace config groups",
+        autocompletion=lambda incomplete: filter(_of_render, _completed(incomplete)),
         show_default=False,
     ),
 ]

@@ -27,7 +27,7 @@ from jaxarc_trace.commands_common import (
     selected,
     show_json,
 )
-from jaxarc_trace.commands_config import OVERRIDES, look_of
+from jaxarc_trace.commands_config import LOOKS, look_of
 from jaxarc_trace.errors import SpecError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ _COMPARE_KEYS = (
 def add_commands(app: typer.Typer) -> None:
     """Adds the commands to the command line."""
     drawn = "--best 3 --format svg,gif", '--where "length > 9" render=colorblind --out drawn'
-    written = "--out report.html", '--where "solved = false" --out failed.html'
+    written = "--best 20 --out report.html", '--where "solved = false" --out failed.html'
     for name, command, words, keys, found in (
         ("show", show, ("0 --step -1", "lane0003-ep000001 --json"), _SHOW_KEYS, ""),
         ("render", render, drawn, _RENDER_KEYS, "some could not be drawn"),
@@ -85,7 +85,7 @@ def add_commands(app: typer.Typer) -> None:
 def show(
     run: RUN,
     episode: _EPISODE,
-    overrides: OVERRIDES = None,
+    overrides: LOOKS = None,
     *,
     step: Annotated[
         int | None,
@@ -116,7 +116,7 @@ def show(
 
 def render(  # noqa: PLR0913 - one argument an option
     run: RUN,
-    overrides: OVERRIDES = None,
+    overrides: LOOKS = None,
     *,
     best: BEST = None,
     worst: WORST = None,
@@ -199,10 +199,13 @@ def render(  # noqa: PLR0913 - one argument an option
         raise typer.Exit(_FAILED)
 
 
-def report(
+def report(  # noqa: PLR0913 - one argument an option
     run: RUN,
-    overrides: OVERRIDES = None,
+    overrides: LOOKS = None,
     *,
+    best: BEST = None,
+    worst: WORST = None,
+    failed: FAILED = None,
     where: WHERE = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.")] = Path(
         "report.html"
@@ -211,11 +214,14 @@ def report(
     as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`
 ) -> None:
-    """Write episodes into one HTML file that needs no network."""
+    """Write episodes into one HTML file that needs no network.
+
+    Without --best, --worst and --failed all of them, else those that any of the three chooses.
+    """
     from jaxarc_trace.render import report as write_report
 
     look = _look(_settings(run, overrides, theme), theme)
-    found = selected(open_run(run), where)
+    found = chosen(selected(open_run(run), where), best=best, worst=worst, failed=failed)
     done = write_report(found, out, theme=look)
     if as_json:
         show_json({"path": str(out.absolute()), "episodes": done.episodes, "bytes": done.size})
@@ -227,7 +233,7 @@ def compare(
     run: RUN,
     a: Annotated[str, typer.Argument(help="Index or id of one episode.", show_default=False)],
     b: Annotated[str, typer.Argument(help="Index or id of the other.", show_default=False)],
-    overrides: OVERRIDES = None,
+    overrides: LOOKS = None,
     *,
     out: Annotated[
         Path | None,

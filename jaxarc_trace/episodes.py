@@ -4,6 +4,7 @@ import difflib
 import functools
 import importlib
 import operator
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
@@ -355,9 +356,12 @@ class Episodes(Sequence[Episode]):
         try:
             chosen = table.select(expression.alias("chosen"))["chosen"]
         except pl.exceptions.PolarsError as error:
+            told = str(error).splitlines()[0].partition("; valid columns")[0]
+            asked = re.search(r'column "([^"]*)"', told)
+            near = difflib.get_close_matches(asked[1], table.columns, 1) if asked else ()
             raise SpecError(
                 f"expected a condition over the columns {', '.join(table.columns)}, found {what} "
-                f"({str(error).splitlines()[0]}); check the names and types"
+                f"({told}); {f'did you mean {near[0]!r}?' if near else 'check the names and types'}"
             ) from error
         if chosen.dtype != pl.Boolean:
             raise SpecError(

@@ -23,7 +23,7 @@ from jaxarc_trace.slots import LaneTrace, policy_slots
 from jaxarc_trace.spec import TraceSpec
 from jaxarc_trace.stats import Stats
 from jaxarc_trace.trace import Trace
-from jaxarc_trace.verbs import AnyTrace
+from jaxarc_trace.verbs import AnyTrace, refuse_other
 
 __all__ = ["changed", "take"]
 
@@ -76,9 +76,10 @@ def take(trace: AnyTrace) -> Recording:
         overwritten, the last transitions and the number dropped.
 
     Raises:
-        SchemaError: when it is called on an abstract value, inside jit; or on several traces of
-            the batch layout at once.
+        SchemaError: when it is no trace; on an abstract value, inside jit; or on several traces
+            of the batch layout at once.
     """
+    refuse_other(trace)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trace)):
         raise SchemaError(
             "take and save need a trace with values, found one inside jit; return the trace from "

@@ -16,13 +16,25 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int32, Shaped, UInt32
 
 from jaxarc_trace import lanebox, slots, trace
+from jaxarc_trace.errors import SchemaError
 from jaxarc_trace.lanebox import LaneBox
 from jaxarc_trace.plan import Plan, lane_axis
 from jaxarc_trace.probe import Probe
 from jaxarc_trace.slots import LaneTrace
 from jaxarc_trace.trace import Trace
 
-__all__ = ["AnyTrace", "begin", "empty", "end", "like", "record", "select", "snapshot", "turn"]
+__all__ = [
+    "AnyTrace",
+    "begin",
+    "empty",
+    "end",
+    "like",
+    "record",
+    "refuse_other",
+    "select",
+    "snapshot",
+    "turn",
+]
 
 AnyTrace = Trace | LaneTrace | LaneBox
 Value = TypeVar("Value")
@@ -51,6 +63,20 @@ def empty(
     if plan.spec.layout == "lane":
         return jax.vmap(lambda lane, salt: own.empty(plan, lane, salt))(lane, salt)
     return trace.empty(plan, lane, salt)
+
+
+def refuse_other(given: Any) -> None:
+    """Refuses what is no trace; a None of `level="off"`, or the state that it still rides in.
+
+    Raises:
+        SchemaError: saying how to come by the trace.
+    """
+    if not isinstance(given, AnyTrace):
+        raise SchemaError(
+            f"take and save expect a trace, found {type(given).__name__}; give the second of the "
+            "two that jt.detach(step, state) and jt.rollout(...) return (with level='off' that is "
+            "None, and nothing is there to be saved)"
+        )
 
 
 def begin(kept: AnyTrace, probe: Probe, state: Any) -> AnyTrace:

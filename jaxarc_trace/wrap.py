@@ -151,6 +151,9 @@ def detach(step: Any, state: Any) -> tuple[Any, Any]:
     Returns:
         The environment's own state, and the trace with the present state of the episodes that
         are still running; the state itself and None when the step is not traced.
+
+    Raises:
+        SpecError: when the state is traced and the step is not.
     """
     held = state
     while "trace" not in (fields := getattr(type(held), "__dataclass_fields__", ())):
@@ -159,6 +162,11 @@ def detach(step: Any, state: Any) -> tuple[Any, Any]:
         held = held.base_env_state
     if not isinstance(held.trace, AnyTrace):
         return state, None
+    if not hasattr(step, "probe"):
+        raise SpecError(
+            "detach expects the step that wrap_step returned, or the TraceWrapper, found "
+            f"{getattr(step, '__name__', type(step).__name__)}; give what the state was attached by"
+        )
     inner = held.state if isinstance(held, TracedState) else held.base_env_state
     return inner, snapshot(held.trace, step.probe, inner)
 

@@ -114,6 +114,17 @@ def test_show_and_compare_look_as_the_run_or_as_they_are_told(
     assert "expected settings of render" in said.err
 
 
+def test_a_report_of_a_choice_and_of_none(command: Command, folder: Path, tmp_path: Path) -> None:
+    said = command("report", folder, "--best", 2, "--worst", 1, "--out", tmp_path / "r.html")
+    assert ": 3 episodes, " in said.out.replace("\n", "")
+    unsaid = recording([3, 4], environment=GRIDS)
+    unsaid.columns["success"][:] = -1
+    store = jt.save(tmp_path / "plain", unsaid)
+    said = command("report", store, "--failed", 2, "--out", tmp_path / "f.html")
+    assert said.code == 2
+    assert "record with GenericProbe(goal=...)" in said.err
+
+
 def test_pictures_of_two_traces_in_one_folder_never_mix(command: Command, tmp_path: Path) -> None:
     for seed, name in enumerate(("a", "b", "traces/0001_step1", "trace")):
         jt.save(tmp_path / name, recording([3], seed=seed, environment=GRIDS))

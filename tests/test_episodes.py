@@ -100,7 +100,8 @@ def test_three_ways_to_filter_agree(episodes: Episodes):
 @pytest.mark.parametrize(
     ("sql", "message"),
     [
-        ("lengt > 3", "over the columns episode, lane, .* found 'lengt > 3' .*check the names"),
+        ("lengt > 3", "over the columns episode, lane, .* found 'lengt > 3' .*mean 'length'"),
+        ("zzz > 3", "found 'zzz > 3' .unable to find column \"zzz\".; check the names"),
         ("length >", "expected a condition such as .* found 'length >'"),
         ("DROP TABLE x", "expected a condition such as"),
         ("length", "true or false for each episode, found 'length' of type Int64; compare it"),

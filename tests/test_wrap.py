@@ -1,6 +1,7 @@
 """Traced steps and wrapped environments: what goes in, what comes out, and what is refused."""
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from stoa.core_wrappers.wrapper import AddRNGKey, Wrapper, WrapperState, wrapper
 from stoa.stoa_struct import dataclass
 
 import jaxarc_trace as jt
+from jaxarc_trace.errors import SchemaError, SpecError
 from tests import toy
 from tests.histories import own_action, own_history
 from tests.oracle import check
@@ -308,3 +310,15 @@ def test_a_trace_is_found_inside_the_states_of_other_wrappers():
     state, timesteps = play(env, KEYS)
     assert isinstance(jt.detach(env, state)[0], toy.ToyState)
     check_ends(env, state, timesteps)
+
+
+def test_what_is_no_trace_is_not_saved_and_how_to_come_by_one_is_said(tmp_path: Path):
+    traced = jt.wrap_step(toy.scripted_step, SPEC, probe=toy.probe())
+    state = begun(traced)
+    both = jt.detach(traced, state)
+    for given, name in ((state, "TracedState"), (both, "tuple"), (None, "None")):
+        with pytest.raises(SchemaError, match=f"expect a trace, found {name}.*second of the two"):
+            jt.save(tmp_path / "a", given)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(SpecError, match=r"the step that wrap_step returned.*found scripted_step"):
+        jt.detach(toy.scripted_step, state)
