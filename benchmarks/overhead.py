@@ -202,8 +202,8 @@ def programs(env: Any, policy: Any, lanes: int, steps: int, max_steps: int) -> l
     return rows
 
 
-def jaxarc_programs(lanes: int, steps: int) -> tuple[list[Program], str]:
-    """JaxARC 30 x 30 with point actions at random over all 35 operations."""
+def jaxarc_world() -> tuple[Any, Any]:
+    """JaxARC 30 x 30, and point actions at random over all 35 operations."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from jaxarc_trace.demo.tasks import environment, quiet_jaxarc
 
@@ -222,6 +222,12 @@ def jaxarc_programs(lanes: int, steps: int) -> tuple[list[Program], str]:
             "col": jax.random.randint(columns, shape, 0, 30),
         }
 
+    return env, policy
+
+
+def jaxarc_programs(lanes: int, steps: int) -> tuple[list[Program], str]:
+    """All rows of JaxARC."""
+    env, policy = jaxarc_world()
     return [*programs(env, policy, lanes, steps, 100), jaxarc_own(env, lanes, steps)], "flood_fill"
 
 
