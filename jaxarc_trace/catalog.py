@@ -205,11 +205,16 @@ def _stores_under(root: Path) -> list[Path]:
 
 
 def _counts(episodes: Episodes) -> dict[str, Any]:
-    """How many episodes there are, of how many steps, and how they ended."""
+    """How many episodes there are, of how many steps, and how they ended.
+
+    The returns are of those that ended, as `best` takes them; so far, where none has ended.
+    """
     columns = episodes.columns
     if not len(episodes):
         return {"episodes": 0, "steps": 0, "outcomes": {}, "returns": {}}
-    returns = columns["return"][np.isfinite(columns["return"])]
+    ended = columns["complete"] if columns["complete"].any() else slice(None)
+    returns = columns["return"][ended]
+    returns = returns[np.isfinite(returns)]
     measures = {"min": np.min, "median": np.median, "max": np.max} if len(returns) else {}
     return {
         "episodes": len(episodes),

@@ -222,7 +222,7 @@ def report(  # noqa: PLR0913 - one argument an option
 
     look = _look(_settings(run, overrides, theme), theme)
     found = chosen(selected(open_run(run), where), best=best, worst=worst, failed=failed)
-    done = write_report(found, out, theme=look)
+    done = write_report(found, out, title=run.absolute().name, theme=look)
     if as_json:
         show_json({"path": str(out.absolute()), "episodes": done.episodes, "bytes": done.size})
     else:

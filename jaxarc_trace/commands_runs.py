@@ -224,6 +224,8 @@ def _facts(data: dict[str, Any]) -> list[tuple[str, Any]]:
     """What `info` says first, name by name; an empty value is left out."""
     outcomes = ", ".join(f"{count} {name}" for name, count in data["outcomes"].items())
     returns = ", ".join(f"{name} {value:.4g}" for name, value in data["returns"].items())
+    if returns and "running" in data["outcomes"]:
+        returns += " of those that ended" if len(data["outcomes"]) > 1 else " so far"
     facts: list[tuple[str, Any]] = [
         ("Path", data["path"]),
         ("Kind", data["kind"]),

@@ -80,7 +80,9 @@ def test_report_and_compare_write_their_file(
     said = command("report", folder, "--out", tmp_path / "r.html", "--where", "length > 8")
     assert said.code == 0, said.err
     assert "r.html: 4 episodes, " in said.out.replace("\n", "")
-    assert (tmp_path / "r.html").read_text().startswith("<!")
+    page = (tmp_path / "r.html").read_text()
+    assert page.startswith("<!")
+    assert f"<title>{folder.name}</title>" in page
     for name in ("c.svg", "c.png"):
         said = command("compare", folder, 0, "lane0003-ep000000", "--out", tmp_path / name)
         assert said.code == 0, said.err

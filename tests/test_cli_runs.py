@@ -108,6 +108,18 @@ def test_info_of_a_run_and_of_a_store(command: Command, root: Path, run: Run) ->
     assert "make one with: jaxarc-trace demo" in said.err
 
 
+def test_info_tells_the_returns_of_those_that_ended(command: Command, tmp_path: Path) -> None:
+    for name, complete in (("some", (True, True, False)), ("none", (False,) * 3)):
+        held = recording([3, 4, 5])
+        held.columns["complete"][:] = complete
+        held.columns["total_return"][:] = (1, 2, 30)
+        store = jt.save(tmp_path / name, held)
+        most = command("info", store, "--json").data["returns"]["max"]
+        assert most == (2 if any(complete) else 30)
+        told = "max 2 of those that ended" if any(complete) else "max 30 so far"
+        assert told in command("info", store).out
+
+
 def test_info_of_an_empty_run_says_how_to_save(command: Command, tmp_path: Path) -> None:
     run = Run.create(tmp_path)
     assert "Nothing is saved yet. In the program: run.save(" in command("info", run.path).out
