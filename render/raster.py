@@ -78,8 +78,8 @@ def _arc(episode: Episode) -> ArcFrames:
     arc = frames(episode)
     if arc is None:
         raise RenderError(
-            f"Episode {episode.id} has no grids to draw as pixels. Use step(), which draws any "
-            f"environment."
+            f"Episode {episode.id} has no grids to draw as pixels. Ask for svg or png, which any "
+            f"environment has: render.step(), or --format svg,png."
         )
     return arc
 
