@@ -38,6 +38,7 @@ class Index:
         self.metrics: list[str] = []
         self.scored: str = ""
         self._sparks: list[bytes] = []
+        self._start, self._most = 0, -np.inf
         self._ids: dict[str, int] = {}
         self._tasks = _Shared()
         self._outcomes = _Shared()
@@ -82,6 +83,9 @@ class Index:
             row[f"metric.{name}"] = None if value is None else _float(value)
         for name, value in row.items():
             self.columns.setdefault(name, []).append(value)
+        if episode.complete and not episode.dropped and episode.total_return > self._most:
+            # What is shown first: the whole episode that earned most.
+            self._start, self._most = len(self), episode.total_return
         self._sparks.append(_spark(episode, scores))
 
     def data(self, title: str, theme: Theme) -> dict[str, Any]:
@@ -91,6 +95,7 @@ class Index:
             "format": FORMAT,
             "title": title,
             "count": len(self),
+            "start": self._start,
             "palettes": palettes,
             "palette": palette,
             "digits": theme.digits,

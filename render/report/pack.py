@@ -7,7 +7,8 @@ A block is raw deflate (RFC 1951) of these parts, one after the other, little-en
     u32, text JSON of that length: `moments` [[state, kind, label], …], `failures` [[mode, label,
               first, distance, …], …] with the states that show it, each as its distance from the
               one before, `scored`, `operations`, and for grids `shape` [H, W], `bits`, `input`,
-              `target`, `selected`; otherwise `fields` [{name, group, dtype, shape, rows}, …]
+              `target`, `selected`; otherwise `fields` [{name, group, dtype, recorded, shape,
+              rows}, …] (`recorded` is the dtype that the trace has)
     f32[T]    rewards, as four planes: all first bytes, all second bytes, and so on
     u8[T]     flags: 1 terminated, 2 truncated
     f32[T+1]  score of every state, as planes, if `scored`
@@ -254,6 +255,7 @@ def _fields(episode: Episode) -> Iterator[tuple[dict[str, Any], bytes]]:
                     "name": name,
                     "group": group,
                     "dtype": array.dtype.name,
+                    "recorded": np.asarray(values).dtype.name,
                     "shape": list(array.shape[1:]),
                     "rows": len(array),
                 },

@@ -83,6 +83,23 @@ def test_the_index_has_a_row_of_every_column_for_every_episode(tmp_path: Path) -
     assert index["scoreLabel"] == "Similarity"
 
 
+def test_it_begins_with_the_whole_episode_that_earned_most(tmp_path: Path) -> None:
+    plain = balancing()
+    earned = (
+        (9.0, 3, True),
+        (1.0, 0, True),
+        (7.0, 0, True),
+        (8.0, 0, False),
+        (float("nan"), 0, True),
+    )
+    episodes = [
+        replace(plain, number=number, total_return=value, dropped=dropped, complete=complete)
+        for number, (value, dropped, complete) in enumerate(earned)
+    ]
+    assert written(tmp_path / "r.html", episodes).index["start"] == 2
+    assert written(tmp_path / "s.html", episodes[:1]).index["start"] == 0
+
+
 def test_the_index_has_what_only_the_steps_tell(tmp_path: Path) -> None:
     episodes = [*real(), balancing()]
     index = written(tmp_path / "r.html", episodes).index

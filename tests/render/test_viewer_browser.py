@@ -240,7 +240,7 @@ def test_playing_comes_to_the_end_and_stops(viewer: Viewer, real_report: Path) -
 def test_keys_belong_to_the_filter_while_it_has_the_focus(
     viewer: Viewer, real_report: Path
 ) -> None:
-    viewer.open(real_report)
+    viewer.open(real_report, f"#e={IDS[0]}")
     viewer.press("/")
     viewer.page.keyboard.type("dcp")
     viewer.press("ArrowLeft")

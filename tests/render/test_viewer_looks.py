@@ -82,7 +82,7 @@ def test_an_environment_without_grids_is_shown_in_numbers(
 
 def test_grids_and_numbers_stand_in_one_report(viewer: Viewer, folder: Path) -> None:
     episodes = [painted(1, 6), balancing(), painted(2, 6)]
-    viewer.open(report(episodes, folder / "mixed.html").path)
+    viewer.open(report(episodes, folder / "mixed.html").path, f"#e={episodes[0].id}")
     viewer.press("ArrowDown")
     assert viewer.page.locator(".fields").count() > 0
     viewer.press("ArrowDown")
@@ -92,12 +92,13 @@ def test_grids_and_numbers_stand_in_one_report(viewer: Viewer, folder: Path) -> 
 
 
 def test_a_damaged_episode_is_named_and_the_others_stay(browser: Any, folder: Path) -> None:
-    path = report([painted(i, 30) for i in range(3)], folder / "damaged.html").path
+    episodes = [painted(i, 30) for i in range(3)]
+    path = report(episodes, folder / "damaged.html").path
     text = path.read_text(encoding="utf-8")
     at = text.index('id="chunk-0">') + len('id="chunk-0">')
     path.write_text(text[:at] + "////////" + text[at + 8 :], encoding="utf-8")
     viewer = Viewer(browser)
-    viewer.page.goto(f"file://{path}")
+    viewer.page.goto(f"file://{path}#e={episodes[0].id}")
     viewer.page.wait_for_selector("#failed:not([hidden])")
     assert viewer.text("#failed").startswith("This episode cannot be read")
     viewer.press("ArrowDown")

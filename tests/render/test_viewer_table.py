@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 IDS = [episode.id for episode in real()]
 WANDERING = NAMES.index("wandering")
+NONSENSE = "#e=nobody&t=-7&c=none&p=pink&by=ear&m=blue&sort=toString&q=%E0%A4%A"
 
 
 def listed(viewer: Viewer) -> list[str]:
@@ -131,9 +132,18 @@ def test_going_back_returns_to_the_episode_before(viewer: Viewer, real_report: P
     assert viewer.episode == IDS[1]
 
 
-def test_an_address_of_nonsense_shows_the_first_episode(viewer: Viewer, real_report: Path) -> None:
-    viewer.open(real_report, "#e=nobody&t=-7&c=none&p=pink&by=ear&m=blue&sort=toString&q=%E0%A4%A")
-    assert viewer.episode == IDS[0]
+@pytest.mark.parametrize("address", ["", NONSENSE])
+def test_it_begins_with_the_whole_episode_that_earned_most(
+    viewer: Viewer, real_report: Path, address: str
+) -> None:
+    viewer.open(real_report, address)
+    whole = [each for each in real() if each.complete and not each.dropped]
+    best = max(whole, key=lambda each: each.total_return)
+    assert viewer.episode == best.id != IDS[0]
+    if not address:
+        row = viewer.page.locator(f"#row-{IDS.index(best.id)}")
+        assert row.get_attribute("aria-selected") == "true"
+        assert row.is_visible()
 
 
 def padded(grid: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -166,7 +176,7 @@ def test_compare_shows_the_cells_that_differ(
 
 
 def test_another_b_can_be_chosen_from_the_table(viewer: Viewer, real_report: Path) -> None:
-    viewer.open(real_report)
+    viewer.open(real_report, f"#e={IDS[0]}")
     viewer.page.locator("#row-3").click(modifiers=["Shift"])
     viewer.settle()
     assert viewer.address == {"e": IDS[0], "c": IDS[3]}

@@ -72,7 +72,7 @@ function stateOf(hash) {
   const palettes = archive.index.palettes.map((palette) => palette.name);
   const b = row("c");
   return {
-    a: Math.max(row("e"), 0),
+    a: row("e") >= 0 ? row("e") : archive.index.start,
     t: Math.max(Number.parseInt(given.get("t"), 10) || 0, 0),
     b,
     compare: b >= 0,

@@ -61,7 +61,7 @@ function fieldCard(field, t) {
     picture: () => pair(moves, field, before, after, fieldPicture),
     range: () => h("p", { class: "range" }, rangeText(after)),
   }[drawingOf(field)]();
-  return h("div", { class: "field" }, h("h4", { title: name }, name, h("span", {}, `${shape} ${field.dtype}`)), drawn);
+  return h("div", { class: "field" }, h("h4", { title: name }, name, h("span", {}, `${shape} ${field.recorded}`)), drawn);
 }
 
 function pair(moves, field, before, after, draw) {
