@@ -16,6 +16,7 @@ from jaxarc_trace import (
     commands_debug,
     commands_demo,
     commands_doctor,
+    commands_episodes,
     commands_exchange,
     commands_keep,
     commands_publish,
@@ -78,6 +79,7 @@ def common(
 
 for _commands in (
     commands_demo,
+    commands_episodes,
     commands_render,
     commands_runs,
     commands_replay,

@@ -54,6 +54,7 @@ CALLS = (
     ("list", "."), ("info", "run"), ("info", "demo"), ("verify", "run"), ("pin", "run --unpin"),
     ("clean", "run --max-saves 1 --dry-run"), ("export", "demo -o out.jsonl"),
     ("import", "best.jsonl -o again"), ("stats", "demo"), ("failures", ""), ("show", "demo 0"),
+    ("episodes", "demo --best 2"),
     ("render", "demo --kind summary -o drawn --workers 1"), ("report", "demo -o r.html"),
     ("compare", "demo 0 1 -o c.svg"), ("config show", ""), ("config check", "my.yaml"),
     ("config groups", ""), ("config explain", "level"), ("config explain", "storage"),

