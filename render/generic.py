@@ -21,7 +21,7 @@ from jaxarc_trace.render.marks import group, num, path, rect, text
 from jaxarc_trace.render.text import number
 from jaxarc_trace.render.theme import Theme
 
-__all__ = ["Renderer", "fields", "filmstrip", "register_renderer", "state", "step"]
+__all__ = ["Renderer", "fields", "filmstrip", "height", "register_renderer", "state", "step"]
 
 Renderer = Callable[[Episode, int, float, Theme], str]
 """`(episode, state index 0..T, side in pixels, theme)` -> SVG that fits a square at the origin.
@@ -34,6 +34,7 @@ _MARGIN = 24.0
 _SIDE = 232.0
 _MOST_BARS = 16
 _MOST_LAYERS = 16
+_LONG = 1e6  # a larger number does not fit beside its bar with all its digits
 _SYMBOLS = 31  # images have larger numbers somewhere
 _LEAST_IMAGE = 4  # a smaller field of real numbers is no image
 _OURS = ("step_key", "step_count")
@@ -79,15 +80,16 @@ def step(episode: Episode, t: int, look: Theme) -> Picture:
         ("Reward", number(episode.rewards[t], signed=True), ""),
         ("Return so far", number(earned[t + 1]), ""),
     ]
-    parts.append(rect(_MARGIN, top + 260, across, 1, look.rule))
-    parts.append(cards.tiles(_MARGIN, top + 286, across, entries, look))
-    spark = chart.spark(_MARGIN, top + 332, across, 40, earned, t + 1, look)
+    foot = top + height(episode, _SIDE) + 28
+    parts.append(rect(_MARGIN, foot, across, 1, look.rule))
+    parts.append(cards.tiles(_MARGIN, foot + 26, across, entries, look))
+    spark = chart.spark(_MARGIN, foot + 72, across, 40, earned, t + 1, look)
     parts += [path(spark.lines, stroke=look.rule), spark.curve, spark.mark]
     told = ", ".join(f"{label.lower()} {value}" for label, value, _ in entries)
     told = ". ".join([told, *failed])
     return Picture(
         width=page,
-        height=top + 396,
+        height=foot + 136,
         title=f"{facts.position(episode, t)} · {facts.identity(episode)}",
         description=f"{told}. Fields: {', '.join(fields(episode)) or 'none'}.",
         body="".join(parts),
@@ -100,7 +102,8 @@ def filmstrip(episode: Episode, states: Sequence[int], columns: int, look: Theme
     side, gap = 112.0, 16.0
     columns = max(min(columns, len(states)), 3)
     page = 2 * _MARGIN + columns * (side + gap) - gap
-    tops = cards.row_tops(episode, states, columns, 88, side + 46)
+    deep = height(episode, side)
+    tops = cards.row_tops(episode, states, columns, 88, deep + 46)
     parts = [
         cards.heading(facts.outcome_words(episode), facts.identity(episode), _MARGIN, page, look)
     ]
@@ -110,7 +113,7 @@ def filmstrip(episode: Episode, states: Sequence[int], columns: int, look: Theme
         words = f"{at + episode.dropped} {f'· {action_words(episode, at - 1)}' if at else 'start'}"
         parts.append(text(x, y + 2, words, size=11, room=side))
         parts.append(group(x, y + 12, state(episode, at, side, look)))
-        below, room = y + 12 + side, side + gap - 4
+        below, room = y + 12 + deep, side + gap - 4
         parts.append(cards.failure_lines(episode, at, x, below, room, look))
     return Picture(
         width=page,
@@ -137,6 +140,14 @@ def state(episode: Episode, at: int, side: float, look: Theme) -> str:
             return _image(values, side)
         return _grid(_layers(values), side, look)
     return _bars(episode, at, side, look)
+
+
+def height(episode: Episode, side: float) -> float:
+    """How far down `state` draws: the whole square, or less where the state is a few numbers."""
+    if str(episode.environment.get("name", "")) in _RENDERERS or _planes(episode):
+        return side
+    count = len(_entries(episode, 0))
+    return side if count > _MOST_BARS else _row(count, side) * max(count, 1)
 
 
 def fields(episode: Episode) -> list[str]:
@@ -247,22 +258,36 @@ def _image(values: Shaped[np.ndarray, "H W 3"], side: float) -> str:
     )
 
 
-def _bars(episode: Episode, at: int, side: float, look: Theme) -> str:
-    """Vectors and numbers as bars from zero, on one scale for each field over the episode."""
-    entries: list[tuple[str, float, float]] = []
+def _row(count: int, side: float) -> float:
+    """Height of each of so many bars."""
+    return min(side / min(max(count, 1), _MOST_BARS), 28)
+
+
+def _entries(episode: Episode, at: int) -> list[tuple[str, float, float, str]]:
+    """Each number of a state: its name, value, the largest of its field, and its text."""
+    entries: list[tuple[str, float, float, str]] = []
     for name in _numbers(episode):
+        whole = np.asarray(episode.states[name]).dtype.kind in "iub"
         values = np.asarray(episode.states[name], np.float64)
         finite = np.abs(values[np.isfinite(values)])
         largest = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
         for index, value in np.ndenumerate(values[at]):
             place = ",".join(map(str, index))
             label = f"{name}[{place}]" if values[at].size > 1 else name
-            entries.append((label, float(value), largest))
+            short = whole and abs(value) < _LONG
+            shown = number(int(value)) if short else number(value, 2)
+            entries.append((label, float(value), largest, shown))
+    return entries
+
+
+def _bars(episode: Episode, at: int, side: float, look: Theme) -> str:
+    """Vectors and numbers as bars from zero, on one scale for each field over the episode."""
+    entries = _entries(episode, at)
     if not entries:
         return text(0, 20, "nothing here can be drawn", fill=look.muted, room=side)
-    high = min(side / min(len(entries), _MOST_BARS), 28)
+    high = _row(len(entries), side)
     parts = []
-    for row, (name, value, largest) in enumerate(entries[:_MOST_BARS]):
+    for row, (name, value, largest, shown) in enumerate(entries[:_MOST_BARS]):
         y = row * high
         zero, reach = side * 0.62, side * 0.16
         length = reach * value / largest if np.isfinite(value) else 0.0
@@ -270,7 +295,7 @@ def _bars(episode: Episode, at: int, side: float, look: Theme) -> str:
         parts.append(text(0, y + high * 0.7, name, size=11, fill=look.muted, room=side * 0.44))
         parts.append(rect(min(zero, zero + length), y + high * 0.2, abs(length), high * 0.6, tone))
         parts.append(rect(zero, y, 1, high, look.rule))
-        parts.append(text(side, y + high * 0.7, number(value, 2), size=11, anchor="end"))
+        parts.append(text(side, y + high * 0.7, shown, size=11, anchor="end"))
     if len(entries) > _MOST_BARS:
         more = f"and {len(entries) - _MOST_BARS} more"
         parts.append(text(0, side + 12, more, size=11, fill=look.muted))

@@ -264,7 +264,7 @@ def _states(
         parts.append(cards.disc(x + 8.5, y - 3, str(index + 1), look))
         parts.append(text(x + 24, y + 1, shown, size=12, bold=True, room=side - 24))
         parts.append(group(x, y + 14, generic.state(episode, moment.step, side, look)))
-    return "".join(parts), y + side
+    return "".join(parts), y + min(generic.height(episode, side) + 14, side)
 
 
 def _describe(

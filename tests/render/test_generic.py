@@ -129,6 +129,16 @@ def test_every_number_has_its_bar_until_the_page_is_full() -> None:
     assert "and 4 more" in many
 
 
+def test_a_few_numbers_take_little_room_and_whole_ones_no_decimals() -> None:
+    episode = other(x=np.arange(7), seed=np.full(7, 942_811_712), on=np.arange(7) > 3)
+    tall = other(board=np.zeros((7, 4, 4), int))
+    for draw in (lambda e: render.step(e, 2), render.summary, render.filmstrip):
+        assert draw(episode).height < draw(tall).height
+    assert generic.height(tall, 232) == 232
+    assert generic.height(episode, 232) == 3 * 28
+    assert {"2", "3", "0", "9.4e+08"} <= set(words(render.step(episode, 2).as_svg()))
+
+
 def test_what_cannot_be_drawn_is_said() -> None:
     empty = other(name="odd", text=np.array(["a"] * 7))
     assert "nothing here can be drawn" in words(render.step(empty, 0).as_svg())
