@@ -125,7 +125,7 @@ def test_a_frame_is_a_png() -> None:
 
 
 def test_frames_need_grids() -> None:
-    with pytest.raises(RenderError, match=r"no grids to draw as pixels\. Use step\(\)"):
+    with pytest.raises(RenderError, match=r"no grids to draw as pixels\. Ask for svg or png"):
         raster.frame(with_environment(stored("solved"), roles={}), 0)
 
 
