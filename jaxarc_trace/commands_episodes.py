@@ -1,8 +1,8 @@
 """The command `episodes`: which episodes a run has, one to a line, in the order asked for."""
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 from rich.text import Text
 
@@ -78,6 +78,8 @@ def episodes(  # noqa: PLR0913 - one argument an option
     The number in front is what show, compare and debug take. Without --best, --worst and --failed
     all of them, else those that any of the three chooses.
     """
+    import numpy as np
+
     from jaxarc_trace.facts import FACTS
     from jaxarc_trace.render.queue import ids
 
@@ -107,7 +109,8 @@ def episodes(  # noqa: PLR0913 - one argument an option
 
 
 def _values(found: "Episodes", row: int) -> dict[str, Any]:
-    return {name: column[row] for name, column in found.columns.items()}
+    values = {name: column[row] for name, column in found.columns.items()}
+    return {name: v.item() if hasattr(v, "item") else v for name, v in values.items()}
 
 
 def _show(rows: "list[dict[str, Any]]", sort: str | None) -> None:
@@ -132,6 +135,6 @@ def _show(rows: "list[dict[str, Any]]", sort: str | None) -> None:
 
 def _told(value: Any) -> str:
     """A value as a short text; empty where it is not known."""
-    if isinstance(value, float | np.floating):
-        return "" if np.isnan(value) else f"{value:.3f}"
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.3f}"
     return "" if value is None else visible(value, 40)
