@@ -10,7 +10,7 @@ from jaxtyping import Shaped
 
 from jaxarc_trace.store_format import HEADER, Leaf
 
-__all__ = ["UNREADABLE", "Handles", "fresh_context", "handles_of", "open_array"]
+__all__ = ["UNREADABLE", "Handles", "forget", "fresh_context", "handles_of", "open_array"]
 
 CACHED_CHUNKS = 12
 """Decoded chunks kept of one store, so that going through its episodes decodes each chunk once."""
@@ -70,16 +70,15 @@ class Handles:
     def expect(self, names: Iterable[str]) -> None:
         """Sets about opening arrays, side by side."""
         for name in names:
-            if name not in self._arrays and name not in self._opening:
+            if name not in self._opening:
                 self._opening[name] = open_array(self._path, name, self._context)
 
     def open(self, name: str, leaf: Leaf) -> ts.TensorStore:
         """An array that is as `leaf` says; raises one of `UNREADABLE`."""
         if name in self._arrays:
             return self._arrays[name]
-        # Whatever becomes of it, the next one who asks opens it anew: it may be there by then.
-        opening = self._opening.pop(name, None) or open_array(self._path, name, self._context)
-        array = opening.result()
+        self.expect((name,))
+        array = self._opening[name].result()
         if array.shape != leaf.shape or array.dtype.name != leaf.dtype:
             raise ValueError(
                 f"array {name!r} is {array.dtype.name} {list(array.shape)}, {HEADER} says "
@@ -90,11 +89,7 @@ class Handles:
 
     def chunk(self, name: str, leaf: Leaf, index: int) -> Shaped[np.ndarray, "rows ..."]:
         """Rows of one chunk, read-only `[rows_per_chunk, *row_shape]`; may raise `UNREADABLE`."""
-        try:
-            rows = self.begin(name, leaf, index).result()
-        except UNREADABLE:
-            self.begin.cache_clear()  # it may be readable the next time
-            raise
+        rows = self.begin(name, leaf, index).result()
         rows.flags.writeable = False
         return rows
 
@@ -115,3 +110,8 @@ def handles_of(path: Path, commit: str) -> Handles:
     """Those of the store at a path, as long as the same one lies there."""
     del commit  # part of the key only: another store may have taken the place
     return Handles(path)
+
+
+def forget() -> None:
+    """Lets go of all that was read: something was damaged, and may be restored by the next time."""
+    handles_of.cache_clear()

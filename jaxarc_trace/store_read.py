@@ -20,7 +20,7 @@ from jaxtyping import Integer, Shaped, UInt8
 from jaxarc_trace.errors import CorruptEpisodeError, StoreError
 from jaxarc_trace.recording import EpisodeBytes
 from jaxarc_trace.schema import RecordSchema
-from jaxarc_trace.store_arrays import UNREADABLE, handles_of
+from jaxarc_trace.store_arrays import UNREADABLE, forget, handles_of
 from jaxarc_trace.store_commit import committed_files, marker_of
 from jaxarc_trace.store_format import (
     COMMIT,
@@ -216,6 +216,7 @@ class StoredTrace:
         except UNREADABLE as error:
             rows, problem = np.zeros(0), _first_line(error)
         if problem:
+            forget()
             raise StoreError(
                 f"{self.path}: the part {name!r} is damaged ({problem}; files that changed: "
                 f"{', '.join(self.damaged_files()) or 'none'}); restore the store from a copy"
@@ -250,6 +251,7 @@ class StoredTrace:
         return chunks.reshape(-1, *leaf.row_shape)[start - skipped : stop - skipped]
 
     def _corrupt(self, row: int, problem: str) -> CorruptEpisodeError:
+        forget()
         values = self.values(row)
         lane, number = (int(values[name]) for name in ("lane", "number"))
         return CorruptEpisodeError(

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from jaxarc_trace.errors import SpecError, StoreError
 from jaxarc_trace.store import load, save
-from tests.recordings import assert_round_trip, recording
+from tests.recordings import assert_round_trip, recording, spoil
 
 
 def names(folder: Path) -> list[str]:
@@ -122,3 +123,17 @@ def test_text_of_any_kind_survives_in_metadata(tmp_path: Path):
     text = {"name\\*[]": "newline\n\x00 🂡 \udc80 </script>", "big": 2**80, "flag": np.bool_(True)}
     loaded = load(save(tmp_path / "a", recording([1]), text)).metadata
     assert loaded == {**text, "flag": True}
+
+
+@pytest.mark.parametrize("leaf", ["records", "constants", "finals", "columns"])
+def test_a_store_restored_from_a_copy_is_read_in_the_same_process(tmp_path: Path, leaf: str):
+    path = save(tmp_path / "a", recording([4] * 5000))
+    shutil.copytree(path, tmp_path / "copy")
+    spoil(path, leaf)
+    episodes = load(path)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="restore the store from a copy"):
+            episodes[0]
+    shutil.rmtree(path)
+    shutil.copytree(tmp_path / "copy", path)
+    assert len(episodes[0]) == len(load(path)[0]) == 4
