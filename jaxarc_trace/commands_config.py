@@ -1,7 +1,7 @@
 """The commands `config show`, `check`, `groups` and `explain`, and what others share of them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,8 +31,13 @@ if TYPE_CHECKING:
 __all__ = ["FILE", "LOOKS", "OVERRIDES", "add_commands", "completions", "look_of", "settings"]
 
 
-def completions(incomplete: str) -> Iterator[str]:
-    """What a shell offers for the beginning of an override: groups, settings, and their values."""
+def completions(incomplete: str, section: str = "") -> Iterator[str]:
+    """What a shell offers for the beginning of an override: groups, settings, and their values.
+
+    Args:
+        incomplete: what is there of it.
+        section: offer what belongs to this one alone, for instance `render`.
+    """
     from jaxarc_trace.config_fields import knobs
     from jaxarc_trace.config_groups import GROUPS
     from jaxarc_trace.config_sections import TraceConfig
@@ -40,6 +45,8 @@ def completions(incomplete: str) -> Iterator[str]:
     values: dict[str, tuple[str, ...]] = {group: tuple(names) for group, names in GROUPS.items()}
     for each in knobs(TraceConfig):
         values[each.key] = each.choices or (("true", "false") if each.kind is bool else ())
+    if section:
+        values = {key: each for key, each in values.items() if key.split(".")[0] == section}
     key, equals, _ = incomplete.partition("=")
     offers = [f"{key}={value}" for value in values.get(key, ())] if equals else values
     for offer in offers:
@@ -47,37 +54,45 @@ def completions(incomplete: str) -> Iterator[str]:
             yield offer if equals else f"{offer}="
 
 
-def _completed(incomplete: str) -> Iterator[str]:
+def _offered(incomplete: str, section: str) -> Iterator[str]:
     """The completions in the form that the shell at hand wants."""
     asked = os.environ.get("COMP_WORDS", "").split()[: int(os.environ.get("COMP_CWORD", "0")) + 1]
     # Bash ends a word at =, and so completes the value alone.
     for before, value in ((asked[:-1], ""), (asked[:-2], asked[-1:])):
         if asked[len(before) : len(before) + 1] == ["="] and before:
-            for offer in completions(f"{before[-1]}={''.join(value)}"):
+            for offer in completions(f"{before[-1]}={''.join(value)}", section):
                 yield offer.partition("=")[2]
             return
-    yield from completions(incomplete)
+    yield from completions(incomplete, section)
+
+
+def _words(examples: str, complete: Callable[[str], Iterator[str]]) -> Any:
+    """The argument of a command that takes settings."""
+    return typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help=f"{examples}, ... See: jaxarc-trace config groups",
+        autocompletion=complete,
+        show_default=False,
+    )
+
+
+def _settings(incomplete: str) -> Iterator[str]:
+    """Completions of any setting."""
+    return _offered(incomplete, "")
+
+
+def _looks(incomplete: str) -> Iterator[str]:
+    """Completions of the settings of pictures."""
+    return _offered(incomplete, "render")
 
 
 OVERRIDES = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[KEY=VALUE]...",
-        help="Settings: level=full, storage=research, capture.max_steps=64, ... "
-        "See: jaxarc-trace config groups",
-        autocompletion=_completed,
-        show_default=False,
-    ),
+    _words("Settings: level=full, storage=research, capture.max_steps=64", _settings),
 ]
 LOOKS = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[KEY=VALUE]...",
-        help="Settings of pictures: render=colorblind, render.digits=true, ... "
-        "See: jaxarc-trace config groups",
-        autocompletion=lambda incomplete: filter(_of_render, _completed(incomplete)),
-        show_default=False,
-    ),
+    _words("Settings of pictures: render=colorblind, render.digits=true", _looks),
 ]
 FILE = Annotated[
     Path | None,

@@ -103,6 +103,10 @@ def test_a_shell_is_offered_groups_settings_and_values() -> None:
         (("demo", "level", "=", "f"), ["full"]),
         (("demo", "storage", "="), ["development", "research", "production"]),
         (("config", "sh"), ["show"]),
+        # After a run that is recorded, what belongs to its pictures alone.
+        (("report", "run", "render", "=", "c"), ["colorblind"]),
+        (("report", "run", "render.them"), ["render.theme="]),
+        (("report", "run", "lev"), []),
     ],
 )
 def test_the_shell_completes_an_override(words: tuple[str, ...], offered: list[str]) -> None:
