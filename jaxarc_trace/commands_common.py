@@ -37,6 +37,7 @@ __all__ = [
     "number_of",
     "open_run",
     "plural",
+    "rows_of",
     "say",
     "selected",
     "show_json",
@@ -193,28 +194,34 @@ def chosen(
     """Those that any of the choices names, each once; all without a choice.
 
     Raises:
-        SpecError: when a count is below 1, or nothing is chosen.
+        SpecError: when a count is below 1, nothing is chosen, or the failed are asked for where
+            nothing says which those are.
     """
     if best is None and worst is None and failed is None:
         return episodes
+    if failed is not None and not (episodes.columns["solved"] >= 0).any():
+        raise SpecError(
+            "expected episodes of which it is known whether they were solved, for --failed, found "
+            "none; record with GenericProbe(goal=...), or ask for --worst."
+        )
     parts = []
     for name, count in (("best", best), ("worst", worst), ("failed", failed)):
         if count is not None and count < 1:
             raise SpecError(f"expected --{name} of at least 1, found {count}.")
         if count is not None:
-            parts.append(getattr(episodes, name)(count).positions.tolist())
-    where = {position: row for row, position in enumerate(episodes.positions.tolist())}
-    rows = dict.fromkeys(where[position] for part in parts for position in part)
+            parts.append(getattr(episodes, name)(count))
+    rows = dict.fromkeys(row for part in parts for row in rows_of(episodes, part))
     if not rows:
-        if failed is not None and not (episodes.columns["solved"] >= 0).any():
-            raise SpecError(
-                "expected at least one episode, found that of none it is known whether it was "
-                "solved; record with GenericProbe(goal=...), or ask for --worst."
-            )
         raise SpecError(
             "expected at least one episode, found none that was chosen; ask for others."
         )
     return episodes.take(rows)
+
+
+def rows_of(episodes: "Episodes", some: "Episodes") -> list[int]:
+    """The index that each of some episodes has among all."""
+    order = episodes.positions.argsort()
+    return order[episodes.positions.searchsorted(some.positions, sorter=order)].tolist()
 
 
 def number_of(word: str) -> int | str:

@@ -19,6 +19,7 @@ from jaxarc_trace.commands_common import (
     measured_run,
     open_run,
     plural,
+    rows_of,
     say,
     selected,
     show_json,
@@ -78,8 +79,6 @@ def episodes(  # noqa: PLR0913 - one argument an option
     The number in front is what show, compare and debug take. Without --best, --worst and --failed
     all of them, else those that any of the three chooses.
     """
-    import numpy as np
-
     from jaxarc_trace.facts import FACTS
     from jaxarc_trace.render.queue import ids
 
@@ -90,11 +89,9 @@ def episodes(  # noqa: PLR0913 - one argument an option
     if sort is not None:
         found = found.sort_by(sort.removeprefix("-"), descending=sort.startswith("-"))
     told = found[: limit or None]
-    place = np.argsort(whole.positions)
-    numbers = place[np.searchsorted(whole.positions, told.positions, sorter=place)].tolist()
-    names = ids(whole)
     rows = [
-        {"index": n, "id": names[n], "columns": _values(told, row)} for row, n in enumerate(numbers)
+        {"index": index, "id": name, "columns": _values(told, row)}
+        for row, (index, name) in enumerate(zip(rows_of(whole, told), ids(told), strict=True))
     ]
     if as_json:
         show_json({"path": str(run.absolute()), "total": len(found), "episodes": rows})
@@ -126,7 +123,7 @@ def _show(rows: "list[dict[str, Any]]", sort: str | None) -> None:
         made.add_column(title, justify=side, overflow="fold", no_wrap=name not in _FOLDED)
     for column in made.columns[:2]:
         column.no_wrap = True
-    made.pad_edge, made.collapse_padding = False, True
+    made.collapse_padding = True
     for row in rows:
         cells = (Text(_told(row["columns"][name])) for name in names)
         made.add_row(str(row["index"]), Text(visible(row["id"], 40)), *cells)

@@ -122,9 +122,10 @@ def test_a_report_of_a_choice_and_of_none(command: Command, folder: Path, tmp_pa
     unsaid = recording([3, 4], environment=GRIDS)
     unsaid.columns["success"][:] = -1
     store = jt.save(tmp_path / "plain", unsaid)
-    said = command("report", store, "--failed", 2, "--out", tmp_path / "f.html")
-    assert said.code == 2
-    assert "record with GenericProbe(goal=...)" in said.err
+    for words in (("--failed", 2), ("--failed", 2, "--best", 1)):
+        said = command("report", store, *words, "--out", tmp_path / "f.html")
+        assert said.code == 2
+        assert "record with GenericProbe(goal=...)" in said.err
 
 
 def test_pictures_of_two_traces_in_one_folder_never_mix(command: Command, tmp_path: Path) -> None:
