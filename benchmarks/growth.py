@@ -224,7 +224,7 @@ def opened(path: Path) -> dict[str, float]:
         episodes = jt.load(path)
         found["open"].append(time.perf_counter() - begin)
         begin = time.perf_counter()
-        assert len(episodes[len(episodes) // 2]) > 0  # noqa: S101 - it has to be read
+        _ = episodes[len(episodes) // 2]
         found["first read"].append(time.perf_counter() - begin)
         begin = time.perf_counter()
         episodes.best(1)
