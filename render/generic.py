@@ -146,7 +146,7 @@ def height(episode: Episode, side: float) -> float:
     """How far down `state` draws: the whole square, or less where the state is a few numbers."""
     if str(episode.environment.get("name", "")) in _RENDERERS or _planes(episode):
         return side
-    count = len(_entries(episode, 0))
+    count = sum(np.asarray(episode.states[name][0]).size for name in _numbers(episode))
     return side if count > _MOST_BARS else _row(count, side) * max(count, 1)
 
 
