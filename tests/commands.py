@@ -1,6 +1,7 @@
 """The command line as a fixture: a call in this process, and all that it said."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ import pytest
 
 from jaxarc_trace import cli
 
-__all__ = ["Command", "Said", "command"]
+__all__ = ["Command", "Said", "command", "uncoloured"]
 
 
 class Said(NamedTuple):
@@ -26,6 +27,11 @@ class Said(NamedTuple):
 
 
 Command = Callable[..., Said]
+
+
+def uncoloured(text: str) -> str:
+    """What is seen of a text that is coloured."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 @pytest.fixture

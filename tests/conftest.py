@@ -20,7 +20,7 @@ from hypothesis import settings
 from loguru import logger
 
 from tests.commands import command  # noqa: F401 - a fixture of every test
-from tests.stored_runs import pristine, root, run  # noqa: F401 - likewise
+from tests.stored_runs import pristine, real_trace, root, run  # noqa: F401 - likewise
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

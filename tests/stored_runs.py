@@ -9,7 +9,7 @@ import jaxarc_trace as jt
 from jaxarc_trace.run import Run
 from tests.recordings import recording
 
-__all__ = ["LENGTHS", "pristine", "root", "run"]
+__all__ = ["LENGTHS", "pristine", "real_trace", "root", "run"]
 
 LENGTHS = [5, 40, 17, 3, 30, 9]
 
@@ -33,6 +33,13 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def root(pristine: Path, tmp_path: Path) -> Path:
     """A copy of it for one test."""
     return shutil.copytree(pristine, tmp_path / "root")
+
+
+@pytest.fixture
+def real_trace(tmp_path: Path) -> Path:
+    """Real episodes of JaxARC: a copy, because what is computed is kept beside a trace."""
+    golden = Path(__file__).parent / "golden" / "replay_v1"
+    return Path(shutil.copytree(golden, tmp_path / "run" / "trace"))
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """The commands `stats` and `failures`, as a user types them."""
 
-import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,25 +7,18 @@ import pytest
 
 import jaxarc_trace as jt
 from jaxarc_trace.analysis import MODES, failure_modes
-from tests.commands import Command
+from tests.commands import Command, uncoloured
 from tests.recordings import recording
 
-GOLDEN = Path(__file__).parent / "golden" / "replay_v1"
 MEDIANS = ("return", "length", "score_final", "score_best", "step_of_best", "no_op_share")
 
 
-@pytest.fixture
-def trace(tmp_path: Path) -> Path:
-    """A copy, because what is computed is kept beside the trace."""
-    return Path(shutil.copytree(GOLDEN, tmp_path / "run" / "trace"))
-
-
-def test_stats_gives_medians_with_intervals(command: Command, trace: Path) -> None:
-    said = command("stats", trace)
+def test_stats_gives_medians_with_intervals(command: Command, real_trace: Path) -> None:
+    said = command("stats", real_trace)
     assert said.code == 0, said.err
     assert all(name in said.out for name in MEDIANS)
-    episodes = jt.load(trace)
-    (group,) = command("stats", trace, "--json").data["groups"]
+    episodes = jt.load(real_trace)
+    (group,) = command("stats", real_trace, "--json").data["groups"]
     assert (group["group"], group["episodes"]) == ("all", len(episodes))
     length = group["medians"]["length"]
     assert length["value"] == np.median(episodes.columns["length"])
@@ -39,17 +30,17 @@ def test_stats_gives_medians_with_intervals(command: Command, trace: Path) -> No
         f"[{length['low']:.3g},",
         f"{length['high']:.3g}]",
     ]
-    assert (trace.parent / "analysis").is_dir()
+    assert (real_trace.parent / "analysis").is_dir()
 
 
 def test_stats_fit_the_terminal_and_leave_out_what_is_not_known(
-    command: Command, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, real_trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wide = command("stats", trace, "--by", "task")
+    wide = command("stats", real_trace, "--by", "task")
     assert "[" in wide.out
     monkeypatch.setenv("FORCE_COLOR", "1")  # what a terminal is to rich
-    narrow = command("stats", trace, "--by", "task", columns=80)
-    *lines, note = re.sub(r"\x1b\[[0-9;]*m", "", narrow.out).splitlines()
+    narrow = command("stats", real_trace, "--by", "task", columns=80)
+    *lines, note = uncoloured(narrow.out).splitlines()
     assert max(map(len, lines)) <= 80
     assert "--json, shows their 95 % intervals" in note
     for name in MEDIANS:
@@ -62,10 +53,10 @@ def test_stats_fit_the_terminal_and_leave_out_what_is_not_known(
 
 
 @pytest.mark.parametrize("by", ["task", "outcome", "failure"])
-def test_stats_groups_episodes(command: Command, trace: Path, by: str) -> None:
-    groups = command("stats", trace, "--by", by, "--json").data["groups"]
+def test_stats_groups_episodes(command: Command, real_trace: Path, by: str) -> None:
+    groups = command("stats", real_trace, "--by", by, "--json").data["groups"]
     found = {group["group"]: group["episodes"] for group in groups}
-    episodes = jt.load(trace)
+    episodes = jt.load(real_trace)
     expected: dict[str, int] = {}
     for index, episode in enumerate(episodes):
         names = [str(episodes.columns[by][index])] if by != "failure" else [
@@ -77,24 +68,24 @@ def test_stats_groups_episodes(command: Command, trace: Path, by: str) -> None:
     assert len(found) > 1
 
 
-def test_stats_of_those_for_which_a_condition_holds(command: Command, trace: Path) -> None:
+def test_stats_of_those_for_which_a_condition_holds(command: Command, real_trace: Path) -> None:
     where = "failures LIKE '%collapse%' AND no_op_share < 0.9"
-    (group,) = command("stats", trace, "--where", where, "--json").data["groups"]
-    known = [(failure_modes(e), e) for e in jt.load(trace)]
+    (group,) = command("stats", real_trace, "--where", where, "--json").data["groups"]
+    known = [(failure_modes(e), e) for e in jt.load(real_trace)]
     collapsed = [e for failures, e in known if "collapse" in {f.mode for f in failures}]
     assert 0 < group["episodes"] <= len(collapsed)
-    said = command("stats", trace, "--where", "colour = 3")
+    said = command("stats", real_trace, "--where", "colour = 3")
     assert said.code == 2
     assert "colour" in said.err
 
 
 def test_a_bar_shows_how_far_the_reading_is(
-    command: Command, trace: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, real_trace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # what a terminal is to rich
-    assert "Reading episodes" in command("stats", trace).err
+    assert "Reading episodes" in command("stats", real_trace).err
     # The second time everything is known already.
-    assert "Reading episodes" not in command("stats", trace).err
+    assert "Reading episodes" not in command("stats", real_trace).err
 
 
 def test_failures_says_what_each_mode_means(command: Command) -> None:

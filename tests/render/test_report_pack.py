@@ -13,7 +13,7 @@ from jaxarc_trace import analysis
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.render.frames import frames
 from jaxarc_trace.render.report.pack import pack
-from tests.render.report_fixtures import painted
+from tests.render.report_fixtures import balancing, painted
 from tests.render.stored import NAMES, stored
 
 
@@ -137,6 +137,18 @@ def test_a_target_that_is_hidden_is_not_there() -> None:
     hidden = np.broadcast_to(np.zeros((30, 30), bool), (5, 30, 30))
     states = {**episode.states, "target_grid_mask": hidden}
     assert not unpacked(inflated(replace(episode, states=states)))["extra"]["target"]
+
+
+def test_numbers_are_packed_tight_and_the_dtype_that_was_recorded_is_told() -> None:
+    episode = replace(
+        balancing(), states={"count": np.arange(len(balancing()) + 1, dtype=np.int32)}
+    )
+    block = inflated(episode)
+    at = struct.calcsize("<BII")
+    (size,) = struct.unpack_from("<I", block, at - 4)
+    fields = json.loads(block[at : at + size])["fields"]
+    (count,) = (field for field in fields if field["name"] == "count")
+    assert (count["dtype"], count["recorded"]) == ("uint8", "int32")
 
 
 def test_an_episode_without_a_step_is_one_state() -> None:
