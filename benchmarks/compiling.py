@@ -14,50 +14,34 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
 from pathlib import Path
 from typing import Any
 
+# Before jax is imported: JaxARC's checks would otherwise be host callbacks of their own.
+os.environ.setdefault("EQX_ON_ERROR", "off")
+
+import jax
+from overhead import LATE, by_callback, jaxarc_world, late, recorder, specs, traced
+from timing import save_json
+
 LANES, STEPS = 256, 128
-ROWS = ("late", "off", "ring", "shelf", "some lanes", "debug.callback")
-NAMES: Mapping[str, str] = {
-    "late": "late reset, untraced",
-    "off": "rollout, level=off",
-    "ring": "ring, all lanes",
-    "shelf": "ring + shelf (8 best, 8 random), all lanes",
-    "some lanes": "ring + shelf, 16 of the lanes",
-    "debug.callback": "late reset + debug.callback, same record",
-}
+CALLBACK = "debug.callback"
+ROWS = (LATE, *specs(1), by_callback(CALLBACK))
 
 
 def compile_once(row: str) -> float:
     """Seconds from the Python function to the program that can be run."""
-    # Before jax is imported: JaxARC's checks would otherwise be host callbacks of their own.
-    os.environ["EQX_ON_ERROR"] = "off"
-    import time
-
-    import jax
-    from overhead import SHELF, jaxarc_world, late, recorder, traced
-
-    import jaxarc_trace as jt
-
     env, policy = jaxarc_world()
     size = (LANES, STEPS)
-
-    def spec(**fields: Any) -> jt.TraceSpec:
-        return jt.TraceSpec(max_steps=100, **fields)
-
-    program = {
-        "late": lambda: late(env, policy, *size),
-        "off": lambda: traced(env, policy, spec(level="off"), *size),
-        "ring": lambda: traced(env, policy, spec(keep="last"), *size),
-        "shelf": lambda: traced(env, policy, spec(keep=SHELF), *size),
-        "some lanes": lambda: traced(env, policy, spec(keep=SHELF, lanes=16), *size),
-        "debug.callback": lambda: late(
-            env, policy, *size, recorder(env, policy, LANES, "debug.callback")
-        ),
-    }[row]()
+    if row in (found := specs(100)):
+        program = traced(env, policy, found[row], *size)
+    else:
+        extra = None if row == LATE else recorder(env, policy, LANES, CALLBACK)
+        program = late(env, policy, *size, extra)
     key = jax.random.key(0)
+    # What was traced to lay out a record would be missing from the time of that row.
+    jax.clear_caches()
     began = time.perf_counter()
     jax.jit(program).lower(key).compile()
     return time.perf_counter() - began
@@ -92,21 +76,18 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as cache:
                 seen[row]["cold"].append(in_process(row, cache))
                 seen[row]["cached"].append(in_process(row, cache))
-    base = seen["late"]["cold"]
+    base = seen[LATE]["cold"]
     figures: list[dict[str, Any]] = []
     print(f"{'':46}{'cold, s':>9}{'of late':>9}{'cached, s':>11}")
     for row, found in seen.items():
         cold, cached = (statistics.median(found[kind]) for kind in ("cold", "cached"))
         share = statistics.median(a / b for a, b in zip(found["cold"], base, strict=True))
-        print(f"{NAMES[row]:46}{cold:9.2f}{share:9.2f}{cached:11.2f}")
+        print(f"{row:46}{cold:9.2f}{share:9.2f}{cached:11.2f}")
         for kind, value in (("cold", cold), ("from JAX's cache", cached)):
-            what = f"compile {kind}: {NAMES[row]}"
+            what = f"compile {kind}: {row}"
             figures.append({"what": what, "against": "", "value": value, "unit": "s"})
     if options.json:
-        from timing import save_json
-
-        rounds = {NAMES[row]: found for row, found in seen.items()}
-        save_json(options.json, lanes=LANES, steps=STEPS, figures=figures, rounds=rounds)
+        save_json(options.json, lanes=LANES, steps=STEPS, figures=figures, rounds=seen)
 
 
 if __name__ == "__main__":

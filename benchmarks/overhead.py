@@ -25,6 +25,23 @@ from jaxarc_trace.plan import pack_step, plan_for
 from jaxarc_trace.probes import default_probe
 
 SHELF = {"best": 8, "random": 8}
+LATE = "late reset, untraced"
+
+
+def specs(max_steps: int) -> dict[str, jt.TraceSpec]:
+    """What each traced row keeps, by its name."""
+    kept: dict[str, dict[str, Any]] = {
+        "off": {"level": "off"},
+        "ring, all lanes": {"keep": "last"},
+        "ring + shelf (8 best, 8 random), all lanes": {"keep": SHELF},
+        "ring + shelf, 16 of the lanes": {"keep": SHELF, "lanes": 16},
+    }
+    return {name: jt.TraceSpec(max_steps=max_steps, **fields) for name, fields in kept.items()}
+
+
+def by_callback(how: str) -> str:
+    """Name of the row whose records go to the host by a callback."""
+    return f"late reset + {how}, same record"
 
 
 def usual(env: Any, policy: Any, lanes: int, steps: int) -> Any:
@@ -167,28 +184,20 @@ def programs(env: Any, policy: Any, lanes: int, steps: int, max_steps: int) -> l
     """All rows but JaxARC's own logging."""
     key = jax.random.key(0)
 
-    def spec(**fields: Any) -> jt.TraceSpec:
-        return jt.TraceSpec(max_steps=max_steps, **fields)
-
-    specs = {
-        "off": spec(level="off"),
-        "ring, all lanes": spec(keep="last"),
-        "ring + shelf (8 best, 8 random), all lanes": spec(keep=SHELF),
-        "ring + shelf, 16 of the lanes": spec(keep=SHELF, lanes=16),
-    }
+    traces = specs(max_steps)
     size = (lanes, steps)
     rows = [
-        compile_program("late reset, untraced", late(env, policy, *size), key),
+        compile_program(LATE, late(env, policy, *size), key),
         compile_program("usual auto-reset, untraced", usual(env, policy, *size), key),
     ]
     rows += [
         compile_program(name, traced(env, policy, chosen, *size), key)
-        for name, chosen in specs.items()
+        for name, chosen in traces.items()
     ]
 
     chosen = ("off", "ring, all lanes", "ring + shelf (8 best, 8 random), all lanes")
     firsts = {row.name: row for row in rows if row.name in chosen}
-    rows += [carried_on(env, policy, specs[name], lanes, row) for name, row in firsts.items()]
+    rows += [carried_on(env, policy, traces[name], lanes, row) for name, row in firsts.items()]
 
     def full(state: Any, action: Any, result: Any) -> Any:
         return state, action, result.reward
@@ -197,8 +206,7 @@ def programs(env: Any, policy: Any, lanes: int, steps: int, max_steps: int) -> l
     rows.append(compile_program(name, late(env, policy, *size, full), key))
     for how in ("debug.callback", "ordered io_callback"):
         extra = recorder(env, policy, lanes, how)
-        name = f"late reset + {how}, same record"
-        rows.append(compile_program(name, late(env, policy, *size, extra), key))
+        rows.append(compile_program(by_callback(how), late(env, policy, *size, extra), key))
     return rows
 
 
