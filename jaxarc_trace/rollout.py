@@ -2,7 +2,8 @@
 
 Lanes are reset late: the loop carries the true state after a step, terminal or not, and the lanes
 whose episode is over are reset at the start of the next step, under one `cond` for all of them.
-So the terminal state is in the carry when the trace files it, and nothing is computed twice.
+So the terminal state is in the carry when the trace files it, and nothing is computed twice. The
+first reset of all lanes is that of the first step, so that the program has a reset only once.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from jaxarc_trace.plan import plan_for
 from jaxarc_trace.probe import Probe
 from jaxarc_trace.probes import default_probe
 from jaxarc_trace.spec import TraceSpec
-from jaxarc_trace.verbs import AnyTrace, begin, empty, like, record, snapshot, turn
+from jaxarc_trace.verbs import AnyTrace, close, empty, like, record, turn
 
 __all__ = ["Loop", "RolloutState", "rollout"]
 
@@ -28,7 +29,8 @@ class RolloutState(eqx.Module):
     """Where a rollout stands; give it back to `rollout` to go on.
 
     Attributes:
-        state: states of the environment, `[lane, ...]`; no lane is between two episodes.
+        state: states of the environment, `[lane, ...]`. Of a lane whose episode ended with the
+            last step it is the terminal state; the next call starts with the lane's reset.
         timestep: what the environment last returned for each lane.
         step: int32 scalar, steps taken since the first call.
     """
@@ -89,15 +91,13 @@ def rollout(  # noqa: PLR0913 - the whole experiment is named here
         params=env_params,
         key=key,
         lane=jnp.arange(num_lanes, dtype=jnp.int32) + first_lane,
+        goes_on=start is not None,
     )
-    now = loop.start() if start is None else start
-    if spec.level != "off" and trace is None:
-        trace = begin(loop.empty_trace(now), loop.probe, now.state)
-    (now, trace), _ = jax.lax.scan(loop.step, (now, trace), None, num_steps)
-    now, trace = loop.turn(now, trace)
-    if trace is not None:
-        trace = snapshot(trace, loop.probe, now.state)
-    return now, trace
+    carry = loop.start() if start is None else (start, trace)
+    if not num_steps:
+        carry = loop.turn(*carry)
+    carry, _ = jax.lax.scan(loop.step, carry, None, num_steps)
+    return loop.stop(*carry)
 
 
 @dataclass(frozen=True)
@@ -111,21 +111,31 @@ class Loop:
     params: Any
     key: PRNGKeyArray
     lane: Int32[Array, " lanes"]
+    goes_on: bool = False
 
-    def start(self) -> RolloutState:
-        """All lanes at the start of their first episode."""
-        state, timestep = self.reset(jnp.zeros((), jnp.int32))
-        return RolloutState(state, timestep, jnp.zeros((), jnp.int32))
+    def start(self) -> tuple[RolloutState, AnyTrace | None]:
+        """Where it begins: lanes of zeros that the turn of step 0 resets, and an empty trace."""
+        step = jnp.zeros((), jnp.int32)
+        shapes = jax.eval_shape(self.reset, step)
+        state, timestep = jax.tree.map(lambda leaf: jax.lax.full(leaf.shape, 0, leaf.dtype), shapes)
+        trace = None if self.spec.level == "off" else self.empty_trace(*shapes)
+        return RolloutState(state, timestep, step), trace
 
-    def empty_trace(self, now: RolloutState) -> AnyTrace:
-        """A trace laid out for this environment and policy."""
+    def stop(
+        self, now: RolloutState, trace: AnyTrace | None
+    ) -> tuple[RolloutState, AnyTrace | None]:
+        """After the last step: the trace with every episode filed, over or under way."""
+        return now, None if trace is None else close(trace, self.probe, now.state)
+
+    def empty_trace(self, state: Any, timestep: Any) -> AnyTrace:
+        """A trace laid out for this environment and policy, from the shapes of both."""
 
         def one(state: Any, timestep: Any) -> tuple[Any, Any]:
             action = self.policy(self.key, state, timestep)
             return action, self.env_step(state, action)[1]
 
-        action, result = jax.eval_shape(one, now.state, now.timestep)
-        plan, _ = plan_for(self.spec, self.probe, now.state, action, result)
+        action, result = jax.eval_shape(one, state, timestep)
+        plan, _ = plan_for(self.spec, self.probe, state, action, result)
         return empty(plan, self.lane.shape[0], self.lane)
 
     def reset(self, step: Int32[Array, ""]) -> tuple[Any, Any]:
@@ -152,8 +162,10 @@ class Loop:
     def turn(
         self, now: RolloutState, trace: AnyTrace | None
     ) -> tuple[RolloutState, AnyTrace | None]:
-        """Files the episodes that are over, and starts new ones in their lanes."""
+        """Files the episodes that are over, and starts new ones in their lanes; at first in all."""
         done = now.timestep.last()
+        if not self.goes_on:
+            done |= now.step == 0
         state, timestep, trace = turn(
             trace, self.probe, done, now.state, now.timestep, lambda: self.reset(now.step)
         )

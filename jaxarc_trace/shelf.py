@@ -24,8 +24,13 @@ __all__ = ["Finishers", "Shelf", "empty_shelf", "shelved"]
 _BLOCK = 32
 _HIGHEST = np.uint32(2**32 - 1)
 
-# Who stays on the shelf, who has entered, and who waits.
-Admission = tuple[Bool[Array, " slot"], Bool[Array, " lane"], Bool[Array, " lane"]]
+# Who stays on the shelf, who has entered, how many slots are taken, and which policies go on.
+Admission = tuple[
+    Bool[Array, "slot policy"],
+    Bool[Array, "lane policy"],
+    Int32[Array, " policy"],
+    Bool[Array, " policy"],
+]
 
 
 class Shelf(eqx.Module):
@@ -121,15 +126,8 @@ def shelved(
     hopeful = eligible & _above_weakest(spec, shelf, wanted)
 
     def enter(shelf: Shelf) -> Shelf:
-        columns = [
-            _admitted(
-                shelf, column, policy.slots, wanted[:, column], hopeful[:, column], ended.lane
-            )
-            for column, policy in enumerate(spec.policies)
-        ]
-        shelf = replace(shelf, member=jnp.stack([member for member, _ in columns], axis=-1))
-        won = jnp.stack([won for _, won in columns], axis=-1)
-        return _with_winners(spec, shelf, ended, won, wanted)
+        member, won = _admitted(spec, shelf, wanted, hopeful, ended.lane)
+        return _with_winners(spec, replace(shelf, member=member), ended, won, wanted)
 
     shelf = jax.lax.cond(hopeful.any(), enter, lambda shelf: shelf, shelf)
     return shelf, eligible.sum(axis=0, dtype=jnp.uint32)
@@ -142,65 +140,83 @@ def _above_weakest(
 
     An equally wanted one stays, because it is older.
     """
-    slots = jnp.asarray([policy.slots for policy in spec.policies], jnp.int32)
-    full = shelf.member.sum(axis=0, dtype=jnp.int32) >= slots
+    full = shelf.member.sum(axis=0, dtype=jnp.int32) >= _room(spec)
     lowest = jnp.where(shelf.member, shelf.wanted, _HIGHEST).min(axis=0)
     return ~full[None] | (wanted > lowest[None])
 
 
+def _room(spec: TraceSpec) -> Int32[Array, " policy"]:
+    """int32 `[policy]`, how many episodes each keeps."""
+    return jnp.asarray([policy.slots for policy in spec.policies], jnp.int32)
+
+
 def _admitted(
+    spec: TraceSpec,
     shelf: Shelf,
-    column: int,
-    slots: int,
-    wanted: UInt32[Array, " lane"],
-    hopeful: Bool[Array, " lane"],
+    wanted: UInt32[Array, "lane policy"],
+    hopeful: Bool[Array, "lane policy"],
     lane: Int32[Array, " lane"],
-) -> tuple[Bool[Array, " slot"], Bool[Array, " lane"]]:
+) -> tuple[Bool[Array, "slot policy"], Bool[Array, "lane policy"]]:
     """Lets the finishers in one by one, the most wanted first, while each beats the weakest.
 
-    No finisher is put out again by a later one, which is wanted no more than it. The loop runs
-    once for every episode that enters, which soon is seldom; sorting would cost all lanes.
+    No finisher is put out again by a later one, which is wanted no more than it. All policies take
+    their turns side by side; the loop runs once more than the most that enter by one of them,
+    which soon is seldom. Sorting would cost all lanes, and a loop a policy costs to compile.
 
     Args:
+        spec: the policies.
         shelf: the shelf before.
-        column: the policy.
-        slots: how many episodes it keeps.
-        wanted: uint32 `[lane]`.
-        hopeful: bool `[lane]`.
+        wanted: uint32 `[lane, policy]`.
+        hopeful: bool `[lane, policy]`.
         lane: int32 `[lane]`, identities.
 
     Returns:
-        bool `[slot]`, who stays, and bool `[lane]`, who enters.
+        bool `[slot, policy]`, who stays, and bool `[lane, policy]`, who enters.
     """
-    kept = shelf.wanted[:, column]
+    room = _room(spec)
 
-    def weakest(member: Bool[Array, " slot"]) -> Integer[Array, ""]:
+    def weakest(
+        member: Bool[Array, "slot policy"], least: UInt32[Array, "1 policy"]
+    ) -> Bool[Array, "slot policy"]:
         """Of the least wanted the youngest, and of those the one in the highest lane."""
-        least = member & (kept == jnp.where(member, kept, _HIGHEST).min())
-        young = least & (shelf.end_step == jnp.where(least, shelf.end_step, 0).max())
-        return jnp.argmax(jnp.where(young, shelf.lane, -1))
+        end_step, lane = shelf.end_step[:, None], shelf.lane[:, None]
+        member &= shelf.wanted == least
+        member &= end_step == jnp.where(member, end_step, 0).max(axis=0, keepdims=True)
+        return _only(jnp.argmax(jnp.where(member, lane, -1), axis=0), member)
 
-    def strongest(waiting: Bool[Array, " lane"]) -> Integer[Array, ""]:
+    def strongest(
+        waiting: Bool[Array, "lane policy"], most: UInt32[Array, "1 policy"]
+    ) -> Bool[Array, "lane policy"]:
         """Of the most wanted the one in the lowest lane."""
-        most = waiting & (wanted == jnp.where(waiting, wanted, 0).max())
-        return jnp.argmin(jnp.where(most, lane, jnp.iinfo(jnp.int32).max))
-
-    def enters(carry: Admission) -> Bool[Array, ""]:
-        member, won, waiting = carry
-        room = member.sum(dtype=jnp.int32) + won.sum(dtype=jnp.int32) < slots
-        beats = wanted[strongest(waiting)] > kept[weakest(member)]
-        return waiting.any() & (room | (member.any() & beats))
+        waiting &= wanted == most
+        last = jnp.iinfo(jnp.int32).max
+        return _only(jnp.argmin(jnp.where(waiting, lane[:, None], last), axis=0), waiting)
 
     def let_in(carry: Admission) -> Admission:
-        member, won, waiting = carry
-        room = member.sum(dtype=jnp.int32) + won.sum(dtype=jnp.int32) < slots
-        loser, winner = weakest(member), strongest(waiting)
-        member = member.at[loser].set(member[loser] & room)
-        return member, won.at[winner].set(True), waiting.at[winner].set(False)
+        member, won, taken, goes_on = carry
+        waiting = hopeful & ~won
+        most = jnp.where(waiting, wanted, 0).max(axis=0, keepdims=True)
+        # Of a policy without a member it is the highest, which nothing beats.
+        least = jnp.where(member, shelf.wanted, _HIGHEST).min(axis=0, keepdims=True)
+        free = taken < room
+        goes_on &= waiting.any(axis=0) & (free | (most > least)[0])
+        won |= strongest(waiting, most) & goes_on[None]
+        member &= ~(weakest(member, least) & (goes_on & ~free)[None])
+        return member, won, taken + (goes_on & free).astype(jnp.int32), goes_on
 
-    start = (shelf.member[:, column], jnp.zeros_like(hopeful), hopeful)
-    member, won, _ = jax.lax.while_loop(enters, let_in, start)
+    start = (
+        shelf.member,
+        jnp.zeros_like(hopeful),
+        shelf.member.sum(axis=0, dtype=jnp.int32),
+        jnp.ones_like(room, jnp.bool_),
+    )
+    member, won, _, _ = jax.lax.while_loop(lambda carry: carry[3].any(), let_in, start)
     return member, won
+
+
+def _only(index: Integer[Array, " policy"], of: Bool[Array, "n policy"]) -> Bool[Array, "n policy"]:
+    """`of` where it is at the index of its column."""
+    return of & (jnp.arange(of.shape[0], dtype=index.dtype)[:, None] == index[None])
 
 
 def _with_winners(
@@ -211,12 +227,10 @@ def _with_winners(
     wanted: UInt32[Array, "lane policy"],
 ) -> Shelf:
     """The shelf with the winning lanes' episodes copied into free slots, one by one."""
-    slots = shelf.lane.shape[0]
-    winners = jnp.nonzero(won.any(axis=1), size=slots, fill_value=0)[0]
-    free = jnp.nonzero(~shelf.member.any(axis=1), size=slots, fill_value=0)[0]
 
-    def put(index: Integer[Array, ""], shelf: Shelf) -> Shelf:
-        lane, slot = winners[index], free[index]
+    def put(carry: tuple[Bool[Array, " lane"], Shelf]) -> tuple[Bool[Array, " lane"], Shelf]:
+        waiting, shelf = carry
+        lane, slot = jnp.argmax(waiting), jnp.argmin(shelf.member.any(axis=1))
         episode = Shelf(
             (),
             *ended.ends(lane),
@@ -231,9 +245,10 @@ def _with_winners(
         rest = jax.tree.map(
             lambda kept, new: kept.at[slot].set(new), replace(shelf, records=()), episode
         )
-        return replace(rest, records=records)
+        return waiting.at[lane].set(False), replace(rest, records=records)
 
-    return jax.lax.fori_loop(0, won.any(axis=1).sum(), put, shelf)
+    start = (won.any(axis=1), shelf)
+    return jax.lax.while_loop(lambda carry: carry[0].any(), put, start)[1]
 
 
 def _with_episode(

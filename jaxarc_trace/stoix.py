@@ -22,7 +22,7 @@ from jaxarc_trace.probes import default_probe
 from jaxarc_trace.rollout import Loop
 from jaxarc_trace.spec import TraceSpec
 from jaxarc_trace.stoa import TraceWrapper
-from jaxarc_trace.verbs import AnyTrace, begin, snapshot
+from jaxarc_trace.verbs import AnyTrace
 
 __all__ = ["Evaluation", "stoix_envs", "stoix_evaluator"]
 
@@ -111,17 +111,11 @@ def stoix_evaluator(
 
         lanes = jnp.arange(num_episodes, dtype=jnp.int32)
         loop = Loop(eval_env, policy, spec, look, None, key, lanes)
-        now, trace = loop.start(), None
-        if spec.level != "off":
-            trace = begin(loop.empty_trace(now), look, now.state)
-        start = (now, trace), _nothing_yet(num_episodes)
+        start = loop.start(), _nothing_yet(num_episodes)
         (carry, metrics), _ = jax.lax.scan(
             lambda held, _: (_step(loop, held), None), start, None, num_steps
         )
-        now, trace = loop.turn(*carry)
-        if trace is not None:
-            trace = snapshot(trace, look, now.state)
-        return Evaluation(metrics, trace)
+        return Evaluation(metrics, loop.stop(*carry)[1])
 
     return evaluate
 

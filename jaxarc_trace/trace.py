@@ -208,13 +208,14 @@ def due(trace: Trace) -> Bool[Array, ""]:
     return done if trace.box is None else done | trace.box.closing(trace.cursor)
 
 
-def end(trace: Trace, probe: Probe, state: Any) -> Trace:
+def end(trace: Trace, probe: Probe, state: Any, *, snapped: bool = False) -> Trace:
     """Files the episodes that the last transition ended, and makes their lanes fresh.
 
     Args:
         trace: the trace, just after `record`.
         probe: how to look at the environment.
         state: the true states after that transition, before any reset, `[all lanes, ...]`.
+        snapped: does in the same turn what a `snapshot` after it would do.
     """
     done = trace.running.done
     state = _traced(trace, probe, state)
@@ -223,11 +224,15 @@ def end(trace: Trace, probe: Probe, state: Any) -> Trace:
     if success is not None:
         stats = replace(stats, success=success.astype(jnp.int8))
     filed, box = done, trace.box
+    under_way = trace.running.length > 0
     if box is not None:
         box = box.at_end(trace.cursor, done, stats)
         closing = box.closing(trace.cursor)
+        filed = done | (under_way & (closing | (snapped & ~box.closed)))
         box = replace(box, closed=box.closed | closing)
-        filed = done | (closing & (trace.running.length > 0))
+    elif snapped:
+        filed = done | under_way
+    if filed is not done:
         stats = replace(stats, success=jnp.where(done, stats.success, jnp.int8(-1)))
     recent = _filed(trace, probe, filed, stats, state)
     shelf, eligible = _ranked(trace, recent, done, stats)
@@ -250,6 +255,7 @@ def end(trace: Trace, probe: Probe, state: Any) -> Trace:
         fresh=trace.fresh | done,
         seen=seen,
         eligible=eligible,
+        framed=_framed(trace) if snapped else trace.framed,
         box=box,
     )
 
@@ -269,8 +275,11 @@ def snapshot(trace: Trace, probe: Probe, state: Any) -> Trace:
         # The states after the last step are there already, and these are later ones.
         mask &= ~trace.box.closed
     recent = _filed(trace, probe, mask, stats, state)
-    framed = jnp.full_like(trace.framed, trace.cursor + 1)
-    return replace(trace, recent=recent, framed=framed)
+    return replace(trace, recent=recent, framed=_framed(trace))
+
+
+def _framed(trace: Trace) -> UInt32[Array, " part"]:
+    return jnp.full_like(trace.framed, trace.cursor + 1)
 
 
 def _filed(

@@ -26,6 +26,7 @@ from jaxarc_trace.trace import Trace
 __all__ = [
     "AnyTrace",
     "begin",
+    "close",
     "empty",
     "end",
     "like",
@@ -107,6 +108,13 @@ def snapshot(kept: AnyTrace, probe: Probe, state: Any) -> AnyTrace:
     if isinstance(kept, Trace):
         return trace.snapshot(kept, probe, state)
     return _lanes(kept, probe, lambda t, s: _own(t).snapshot(t, probe, s), state)
+
+
+def close(kept: AnyTrace, probe: Probe, state: Any) -> AnyTrace:
+    """`end` and then `snapshot`: what comes after the last step of a loop."""
+    if isinstance(kept, Trace):
+        return trace.end(kept, probe, state, snapped=True)
+    return snapshot(end(kept, probe, state), probe, state)
 
 
 def turn(

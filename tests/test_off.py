@@ -122,7 +122,7 @@ def late_reset_scan(env: Any, policy: Any) -> Any:
 
         def turn(now: Any) -> Any:
             state, timestep, step = now
-            done = timestep.last()
+            done = timestep.last() | (step == 0)
 
             def fresh(*old: Any) -> Any:
                 return jax.tree.map(lambda new, old: pick(done, new, old), reset(step), old)
@@ -137,7 +137,9 @@ def late_reset_scan(env: Any, policy: Any) -> Any:
             return (state, timestep, step + 1), None
 
         zero = jnp.zeros((), jnp.int32)
-        now = turn(jax.lax.scan(body, (*reset(zero), zero), None, STEPS)[0])
+        shapes = jax.eval_shape(reset, zero)
+        nothing = jax.tree.map(lambda leaf: jax.lax.full(leaf.shape, 0, leaf.dtype), shapes)
+        now, _ = jax.lax.scan(body, (*nothing, zero), None, STEPS)
         return jt.RolloutState(*now), None
 
     return run
