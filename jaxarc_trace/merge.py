@@ -14,6 +14,7 @@ from jaxarc_trace.lanebox import LaneBox
 from jaxarc_trace.shelf import Shelf
 from jaxarc_trace.slots import LaneTrace
 from jaxarc_trace.stats import choose, later
+from jaxarc_trace.summary import END_STEP
 from jaxarc_trace.trace import Trace
 from jaxarc_trace.verbs import AnyTrace
 
@@ -103,12 +104,19 @@ def _moved(trace: Trace, steps: UInt32[Array, ""]) -> Trace:
     return replace(
         trace,
         box=box,
-        shelf=replace(shelf, end_step=shelf.end_step + steps, wanted=wanted),
+        shelf=replace(shelf, summary=_later(shelf.summary, steps), wanted=wanted),
         cursor=trace.cursor + steps,
         ring=tuple(_rolled(part, shift, spec.ring_steps) for part in trace.ring),
-        recent=replace(trace.recent, end_step=trace.recent.end_step + steps),
+        recent=replace(trace.recent, summary=_later(trace.recent.summary, steps)),
         framed=jnp.where(trace.framed == trace.cursor + 1, trace.framed + steps, 0),
     )
+
+
+def _later(
+    rows: UInt32[Array, "*axes word"], steps: UInt32[Array, ""]
+) -> UInt32[Array, "*axes word"]:
+    """Summaries of episodes that ended so many steps later."""
+    return rows.at[..., END_STEP].add(steps)
 
 
 def _rolled(

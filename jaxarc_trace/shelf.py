@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int32, Integer, UInt, UInt8, UInt32
 
+from jaxarc_trace import summary
 from jaxarc_trace.plan import Plan, record_words
 from jaxarc_trace.spec import TraceSpec
 from jaxarc_trace.stats import Stats, priorities
@@ -33,6 +34,9 @@ Admission = tuple[
 ]
 
 
+Ends = tuple[UInt8[Array, " constant_bytes"], UInt8[Array, " state_bytes"], UInt32[Array, " word"]]
+
+
 class Shelf(eqx.Module):
     """Whole episodes, one a slot, and which policies want them.
 
@@ -41,10 +45,7 @@ class Shelf(eqx.Module):
             hold the episode, its last transition last.
         constants: uint8 `[slot, constant bytes]`.
         finals: uint8 `[slot, state bytes]`.
-        stats: `[slot]`.
-        lane: int32 `[slot]`.
-        number: uint32 `[slot]`, number of the episode within its lane.
-        end_step: uint32 `[slot]`.
+        summary: uint32 `[slot, word]`, rows of `summary.pack`.
         wanted: uint32 `[slot, policy]`, priority.
         member: bool `[slot, policy]`; a slot that no policy claims is free.
     """
@@ -52,12 +53,24 @@ class Shelf(eqx.Module):
     records: tuple[UInt[Array, "*slot time _"], ...]
     constants: UInt8[Array, "*slot constant_bytes"]
     finals: UInt8[Array, "*slot state_bytes"]
-    stats: Stats
-    lane: Int32[Array, "*slot"]
-    number: UInt32[Array, "*slot"]
-    end_step: UInt32[Array, "*slot"]
+    summary: UInt32[Array, "*slot word"]
     wanted: UInt32[Array, "*slot policy"]
     member: Bool[Array, "*slot policy"]
+
+    @property
+    def lane(self) -> Int32[Array, "*slot"]:
+        """int32 `[slot]`, identities of the episodes' lanes."""
+        return summary.lane_of(self.summary)
+
+    @property
+    def number(self) -> UInt32[Array, "*slot"]:
+        """uint32 `[slot]`, numbers of the episodes within their lanes."""
+        return summary.number_of(self.summary)
+
+    @property
+    def end_step(self) -> UInt32[Array, "*slot"]:
+        """uint32 `[slot]`, steps of the trace at which they ended."""
+        return self.summary[..., summary.END_STEP]
 
 
 class Finishers(NamedTuple):
@@ -66,8 +79,8 @@ class Finishers(NamedTuple):
     Attributes:
         done: bool `[lane]`, whether it did.
         stats: `[lane]`.
-        ends: gives for a lane's position its episode's constants and its final state, uint8
-            `[constant bytes]` and `[state bytes]`.
+        ends: gives for a lane's position what is filed of its episode: constants, final state
+            and summary, uint8 `[constant bytes]`, `[state bytes]` and uint32 `[word]`.
         lane: int32 `[lane]`, identities.
         salt: uint32 `[lane]`, what their random draws differ by.
         number: uint32 `[lane]`, number of the episode within its lane.
@@ -77,9 +90,7 @@ class Finishers(NamedTuple):
 
     done: Bool[Array, " lane"]
     stats: Stats
-    ends: Callable[
-        [Integer[Array, ""]], tuple[UInt8[Array, " constant_bytes"], UInt8[Array, " state_bytes"]]
-    ]
+    ends: Callable[[Integer[Array, ""]], Ends]
     lane: Int32[Array, " lane"]
     salt: UInt32[Array, " lane"]
     number: UInt32[Array, " lane"]
@@ -90,7 +101,6 @@ class Finishers(NamedTuple):
 def empty_shelf(plan: Plan, slots: int, policies: int) -> Shelf:
     """A shelf of free slots."""
     schema = plan.schema
-    word = jnp.zeros(slots, jnp.uint32)
     return Shelf(
         tuple(
             jnp.zeros((slots, plan.spec.max_steps, size), dtype)
@@ -98,10 +108,7 @@ def empty_shelf(plan: Plan, slots: int, policies: int) -> Shelf:
         ),
         jnp.zeros((slots, schema.constant.nbytes), jnp.uint8),
         jnp.zeros((slots, schema.state.nbytes), jnp.uint8),
-        Stats.zeros((slots,), plan.metrics),
-        jnp.zeros(slots, jnp.int32),
-        word,
-        word,
+        jnp.zeros((slots, summary.width(plan.metrics)), jnp.uint32),
         jnp.zeros((slots, policies), jnp.uint32),
         jnp.zeros((slots, policies), jnp.bool_),
     )
@@ -231,16 +238,7 @@ def _with_winners(
     def put(carry: tuple[Bool[Array, " lane"], Shelf]) -> tuple[Bool[Array, " lane"], Shelf]:
         waiting, shelf = carry
         lane, slot = jnp.argmax(waiting), jnp.argmin(shelf.member.any(axis=1))
-        episode = Shelf(
-            (),
-            *ended.ends(lane),
-            jax.tree.map(lambda leaf: leaf[lane], ended.stats),
-            ended.lane[lane],
-            ended.number[lane],
-            ended.cursor - 1,
-            wanted[lane],
-            won[lane],
-        )
+        episode = Shelf((), *ended.ends(lane), wanted[lane], won[lane])
         records = _with_episode(spec, shelf.records, ended, lane, slot)
         rest = jax.tree.map(
             lambda kept, new: kept.at[slot].set(new), replace(shelf, records=()), episode

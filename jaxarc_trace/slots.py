@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int32, Shaped, UInt8, UInt32
 
+from jaxarc_trace import summary
 from jaxarc_trace.plan import Plan, pack_constants, pack_state, pack_step
 from jaxarc_trace.probe import Probe
 from jaxarc_trace.shelf import Shelf, empty_shelf
@@ -165,6 +166,7 @@ def _filed(
 ) -> Shelf:
     """The slots with the current one's summary and final state written, where `mask` holds."""
     slots, current = trace.slots, trace.current
+    row = summary.pack(stats, trace.lane, trace.number, trace.cursor - 1)
 
     def put(
         kept: Shaped[Array, "slot ..."], value: Shaped[Array, "..."]
@@ -174,10 +176,7 @@ def _filed(
     return replace(
         slots,
         finals=put(slots.finals, final),
-        stats=jax.tree.map(put, slots.stats, stats),
-        lane=put(slots.lane, trace.lane),
-        number=put(slots.number, trace.number),
-        end_step=put(slots.end_step, trace.cursor - 1),
+        summary=put(slots.summary, row),
     )
 
 

@@ -22,6 +22,7 @@ from jaxarc_trace.recording import COLUMNS, Recording
 from jaxarc_trace.slots import LaneTrace, policy_slots
 from jaxarc_trace.spec import TraceSpec
 from jaxarc_trace.stats import Stats
+from jaxarc_trace.summary import END_STEP, stats_of
 from jaxarc_trace.trace import Trace
 from jaxarc_trace.verbs import AnyTrace, refuse_other
 
@@ -101,7 +102,7 @@ def _in_batch(trace: Any) -> Iterator[_Found]:
     yield from _on_ring(trace)
     shelf = _ranked_again(trace)
     for slot in np.flatnonzero(shelf.any(axis=1)):
-        stats = _row(trace.shelf.stats, slot)
+        stats = stats_of(trace.shelf.summary[slot], trace.plan.metrics)
         kept = _kept(trace.plan.spec, int(stats.length))
         rows = [part[slot, part.shape[1] - kept :] for part in trace.shelf.records]
         yield _Found(
@@ -137,8 +138,8 @@ def _on_ring(trace: Any) -> Iterator[_Found]:
             if not whole and not spec.records_steps:
                 continue
             if whole:
-                stats = _row(recent.stats, (row, column))
-                end = int(recent.end_step[row, column])
+                words = recent.summary[row, column]
+                stats, end = stats_of(words, trace.plan.metrics), int(words[END_STEP])
                 final = recent.finals[row, column]
             else:
                 stats = _row(trace.running, column)
@@ -195,7 +196,7 @@ def _in_lane(trace: Any, lane: int) -> Iterator[_Found]:
         framed = not under_way or int(trace.framed) == int(trace.cursor) + 1
         if not framed and not spec.records_steps:
             continue
-        stats, final = _row(slots.stats, slot), slots.finals[slot]
+        stats, final = stats_of(slots.summary[slot], trace.plan.metrics), slots.finals[slot]
         if not framed:
             row = (int(trace.running.length) - 1) % spec.max_steps
             last = [part[slot, row] for part in slots.records]

@@ -95,7 +95,7 @@ def local(trace: Any) -> Any:
     if not isinstance(trace, Trace):
         return here
     first = jax.process_index() == 0
-    if trace.shelf.lane.is_fully_replicated:
+    if trace.shelf.member.is_fully_replicated:
         own = np.isin(here.shelf.lane, here.lane)
         here = changed(here, shelf=changed(here.shelf, member=here.shelf.member & own[:, None]))
     if trace.seen.is_fully_replicated and not first:

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int32, Integer, UInt, UInt8, UInt32
 
+from jaxarc_trace import summary
 from jaxarc_trace.blackbox import Box, empty_box
 from jaxarc_trace.plan import (
     Plan,
@@ -28,7 +29,7 @@ from jaxarc_trace.plan import (
     state_fields,
 )
 from jaxarc_trace.probe import Probe
-from jaxarc_trace.shelf import Finishers, Shelf, empty_shelf, shelved
+from jaxarc_trace.shelf import Ends, Finishers, Shelf, empty_shelf, shelved
 from jaxarc_trace.stats import Stats
 from jaxarc_trace.triggers import Moment
 
@@ -47,14 +48,12 @@ class Recent(eqx.Module):
     Attributes:
         constants: uint8 `[rows, lane, constant bytes]`.
         finals: uint8 `[rows, lane, state bytes]`, the state after the last transition.
-        stats: `[rows, lane]`.
-        end_step: uint32 `[rows, lane]`, step of the trace at which the episode ended.
+        summary: uint32 `[rows, lane, word]`, rows of `summary.pack`.
     """
 
     constants: UInt8[Array, "rows lane constant_bytes"]
     finals: UInt8[Array, "rows lane state_bytes"]
-    stats: Stats
-    end_step: UInt32[Array, "rows lane"]
+    summary: UInt32[Array, "rows lane word"]
 
 
 class Trace(eqx.Module):
@@ -123,8 +122,7 @@ def empty(plan: Plan, lane: Int32[Array, " lane"], salt: UInt32[Array, " lane"])
         recent=Recent(
             octets(rows, traced, schema.constant.nbytes),
             octets(rows, traced, schema.state.nbytes),
-            Stats.zeros((rows, traced), plan.metrics),
-            jnp.zeros((rows, traced), jnp.uint32),
+            jnp.zeros((rows, traced, summary.width(plan.metrics)), jnp.uint32),
         ),
         running=Stats.zeros((traced,), plan.metrics),
         number=jnp.zeros(traced, jnp.uint32),
@@ -287,19 +285,18 @@ def _filed(
 ) -> Recent:
     """`recent` with the final state and the summary of the lanes in `mask`."""
     section = trace.plan.schema.state
-    lead = stats.length.shape
     fields = state_fields(trace.plan.spec, probe, state, trace.lanes)
-    end_step = jnp.broadcast_to(trace.cursor - 1, lead)
+    end_step = jnp.broadcast_to(trace.cursor - 1, mask.shape)
 
     def pack(values: Any) -> Any:
-        fields, stats, end_step = values
-        return pack_fields(section, fields, end_step.shape), stats, end_step
+        fields, *known = values
+        return pack_fields(section, fields, known[-1].shape), summary.pack(*known)
 
     recent = trace.recent
-    kept = (recent.finals, recent.stats, recent.end_step)
-    values = (fields, stats, end_step)
-    finals, kept_stats, ends = _put(trace, mask, section.nbytes, kept, values, pack)
-    return Recent(recent.constants, finals, kept_stats, ends)
+    kept = (recent.finals, recent.summary)
+    values = (fields, stats, trace.lane, trace.number, end_step)
+    finals, rows = _put(trace, mask, section.nbytes, kept, values, pack)
+    return Recent(recent.constants, finals, rows)
 
 
 def _put(
@@ -352,11 +349,9 @@ def _ranked(
         return trace.shelf, trace.eligible
     rows = recent.constants.shape[0]
 
-    def ends(
-        lane: Integer[Array, ""],
-    ) -> tuple[UInt8[Array, " constant_bytes"], UInt8[Array, " state_bytes"]]:
+    def ends(lane: Integer[Array, ""]) -> Ends:
         row = trace.number[lane] % rows
-        return recent.constants[row, lane], recent.finals[row, lane]
+        return recent.constants[row, lane], recent.finals[row, lane], recent.summary[row, lane]
 
     ended = Finishers(
         done=done,

@@ -118,7 +118,7 @@ def test_plain_jit_of_sharded_states_keeps_the_ring_sharded_and_gives_the_same_b
     trace = jax.jit(own_loop, out_shardings=shardings)(state)
     for part in trace.ring:
         assert part.sharding.shard_shape(part.shape)[1] == EACH
-    assert trace.shelf.lane.sharding.is_fully_replicated
+    assert trace.shelf.summary.sharding.is_fully_replicated
     same(jt.take(trace), on_one_device())
 
 
