@@ -191,11 +191,10 @@ def probe(env: Any, task_ids: Sequence[str] = ()) -> JaxArcProbe:
             JaxARC's own task index knows.
     """
     params = env.unwrapped.params
-    # Stoa's spaces compare arrays when they are built, and a rollout may be under jit already.
+    # A rollout may be under jit already.
     with jax.ensure_compile_time_eval():
-        masks = "selection" in getattr(env.action_space(), "spaces", {})
         names = tuple(task_ids) or _task_ids(params)
-    return JaxArcProbe(masks, names, int(params.max_episode_steps), _config(params))
+    return JaxArcProbe(_takes_masks(env), names, int(params.max_episode_steps), _config(params))
 
 
 def arc_state(state: Any) -> Any:
@@ -218,6 +217,26 @@ def _beginning(params: Any, constants: Mapping[str, Shaped[Array, "..."]]) -> An
     return functional._create_initial_state(  # noqa: SLF001
         grid, target, mask, start, start_mask, target_mask, key, task_idx, pair_idx
     )
+
+
+def _takes_masks(env: Any) -> bool:
+    """Whether an action selects cells by a mask, and not by a point or a box.
+
+    JaxARC's own environment does, unless a wrapper says otherwise. Only a wrapper that is not
+    JaxARC's is asked for its action space: building one compiles programs, for a quarter second.
+    """
+    from jaxarc.wrappers import BboxActionWrapper, PointActionWrapper
+    from stoa.core_wrappers.wrapper import Wrapper
+
+    while isinstance(env, Wrapper) and type(env).action_space is Wrapper.action_space:
+        env = env._env  # noqa: SLF001 - Stoa names it nowhere else
+    if env is env.unwrapped:
+        return True
+    if isinstance(env, PointActionWrapper | BboxActionWrapper):
+        return False
+    # Stoa's spaces compare arrays when they are built.
+    with jax.ensure_compile_time_eval():
+        return "selection" in getattr(env.action_space(), "spaces", {})
 
 
 def _config(params: Any) -> tuple[tuple[str, Any], ...]:

@@ -326,11 +326,12 @@ def _put(
             lambda old, new: old.at[row, lane].set(new, mode="drop"), kept, pack(values)
         )
 
+    every = jnp.arange(lanes, dtype=jnp.int32)
     if lanes <= 2 * _AT_ONCE or size < _SMALL:
-        every = jnp.arange(lanes, dtype=jnp.int32)
         return put(jnp.where(mask, every, lanes), kept, values)
     room = lanes + -lanes % _AT_ONCE
-    found = jnp.nonzero(mask, size=room, fill_value=lanes)[0].astype(jnp.int32)
+    place = jnp.where(mask, jnp.cumsum(mask, dtype=jnp.int32) - 1, room)
+    found = jnp.full(room, lanes, jnp.int32).at[place].set(every, mode="drop")
     blocks = (mask.sum(dtype=jnp.int32) + (_AT_ONCE - 1)) // _AT_ONCE
 
     def block(index: Integer[Array, ""], kept: Any) -> Any:
