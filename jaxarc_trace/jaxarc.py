@@ -220,19 +220,19 @@ def _beginning(params: Any, constants: Mapping[str, Shaped[Array, "..."]]) -> An
 
 
 def _takes_masks(env: Any) -> bool:
-    """Whether an action selects cells by a mask, and not by a point or a box.
+    """Whether an action selects cells by a mask, and not by a point, a box or a number.
 
     JaxARC's own environment does, unless a wrapper says otherwise. Only a wrapper that is not
     JaxARC's is asked for its action space: building one compiles programs, for a quarter second.
     """
-    from jaxarc.wrappers import BboxActionWrapper, PointActionWrapper
+    from jaxarc.wrappers import BboxActionWrapper, FlattenActionWrapper, PointActionWrapper
     from stoa.core_wrappers.wrapper import Wrapper
 
     while isinstance(env, Wrapper) and type(env).action_space is Wrapper.action_space:
         env = env._env  # noqa: SLF001 - Stoa names it nowhere else
     if env is env.unwrapped:
         return True
-    if isinstance(env, PointActionWrapper | BboxActionWrapper):
+    if isinstance(env, PointActionWrapper | BboxActionWrapper | FlattenActionWrapper):
         return False
     # Stoa's spaces compare arrays when they are built.
     with jax.ensure_compile_time_eval():

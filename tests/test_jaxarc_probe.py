@@ -12,7 +12,7 @@ import pytest
 from jaxarc.envs.grid_operations import OPERATION_NAMES
 from jaxarc.state import State
 from stoa.core_wrappers.vmap import VmapWrapper
-from stoa.core_wrappers.wrapper import AddRNGKey
+from stoa.core_wrappers.wrapper import AddRNGKey, Wrapper
 
 import jaxarc_trace as jt
 from jaxarc_trace import jaxarc
@@ -159,6 +159,25 @@ def test_a_wrapped_environment_is_recognized(kind: str):
     assert (probe.masks, probe.max_episode_steps) == (kind == "mask", 32)
     assert hash(probe) == hash(default_probe(arc(action=kind)))
     assert jaxarc.probe(env, ["a", "b", "c", "d"]).task_ids == ("a", "b", "c", "d")
+
+
+class Foreign(Wrapper):
+    """A wrapper of somebody's own, which has to be asked for its action space."""
+
+    def action_space(self, env_params: Any = None) -> Any:
+        return self._env.action_space(env_params)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_jaxarcs_own_wrappers_are_known_without_their_action_space(kind: str, monkeypatch):
+    env = arc(action=kind)
+    asked = jaxarc.probe(Foreign(env)).masks
+    monkeypatch.setattr(type(env.unwrapped), "action_space", None)
+    assert (
+        jaxarc.probe(env).masks == jaxarc.probe(AddRNGKey(env)).masks == asked == (kind == "mask")
+    )
+    with pytest.raises(TypeError):
+        jaxarc.probe(Foreign(arc(action="mask")))
 
 
 def test_other_things_are_not():

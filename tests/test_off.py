@@ -1,5 +1,6 @@
 """What tracing must not cost: no callback anywhere, and nothing at all with `level="off"`."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -151,6 +152,23 @@ def test_a_rollout_with_tracing_off_is_the_same_program_as_one_without():
     plain = hlo(late_reset_scan(env, toy.numbered), key)
     assert hlo(rollout(env, toy.numbered, OFF), key) == plain
     assert hlo(rollout(env, toy.numbered, ON, toy.probe()), key) != plain
+
+
+class Marked(toy.ScriptedEnv):
+    """Its reset holds an operation that nothing else does."""
+
+    def reset(self, rng_key: jax.Array, env_params: Any = None) -> tuple[Any, Any]:
+        state, timestep = super().reset(rng_key, env_params)
+        value = jnp.cbrt(state.row.value)
+        return replace(state, row=state.row._replace(value=value)), timestep
+
+
+@pytest.mark.parametrize("spec", [OFF, ON], ids=["off", "on"])
+def test_a_rollout_has_the_reset_in_it_once(spec):
+    env = Marked(toy.example_script((5,)))
+    probe = None if spec is OFF else toy.probe()
+    text = hlo(rollout(env, toy.numbered, spec, probe), jax.random.key(0))
+    assert len(re.findall("stablehlo.cbrt", text)) == 1
 
 
 def test_off_gives_back_what_was_given():

@@ -145,6 +145,31 @@ def test_a_rollout_in_several_calls_is_the_one_in_a_single_call():
     )
 
 
+def test_a_rollout_stops_at_the_true_states_and_the_next_call_resets_them():
+    key, steps = jax.random.key(0), 11
+    now, trace = jax.jit(lambda: rollout(key, SPEC, steps))()
+    ended = np.asarray(now.timestep.last())
+    assert ended.tolist() == [False, True, False]
+    assert (now.state.time[ended] == now.state.row.length[ended]).all()
+    filed = jt.take(trace).columns
+    last = filed["end_step"] == steps - 1
+    assert filed["lane"][last].tolist() == [0, 1, 2]
+    assert filed["complete"][last].tolist() == ended.tolist()
+    again = jax.jit(lambda: rollout(key, SPEC, 1, start=now, trace=trace))()[0]
+    assert (again.state.time[ended] == 1).all()
+
+
+def test_a_rollout_of_no_steps_has_reset_its_lanes():
+    key = jax.random.key(0)
+    now, trace = jax.jit(lambda: rollout(key, SPEC, 0))()
+    assert len(jt.take(trace)) == 0
+    assert (now.state.time == 0).all()
+    assert not now.timestep.last().any()
+    same(now.state, jax.jit(lambda: rollout(key, SPEC, 0, start=now, trace=trace))()[0].state)
+    on, _ = jax.jit(lambda: rollout(key, SPEC, STEPS, start=now, trace=trace))()
+    same(on.state, rolled_out(0)[0].state)
+
+
 def test_a_rollout_goes_on_only_with_both_of_its_results():
     now, trace = rolled_out(0)
     for part in ({"start": now}, {"trace": trace}):
