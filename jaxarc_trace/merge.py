@@ -87,7 +87,8 @@ def _settled(trace: Trace, shelf: Shelf) -> Shelf:
     spec = trace.plan.spec
     if not spec.policies:
         return shelf
-    member = choose(spec, shelf.wanted, shelf.member, shelf.end_step, shelf.lane)
+    end_step, lane = jnp.asarray(shelf.end_step), jnp.asarray(shelf.lane)
+    member = choose(spec, shelf.wanted, shelf.member, end_step, lane)
     shelf = replace(shelf, member=member)
     order = jnp.argsort(~member.any(axis=1), stable=True)[: spec.shelf]
     return jax.tree.map(lambda leaf: leaf[order], shelf)

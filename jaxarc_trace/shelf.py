@@ -18,6 +18,7 @@ from jaxarc_trace import summary
 from jaxarc_trace.plan import Plan, record_words
 from jaxarc_trace.spec import TraceSpec
 from jaxarc_trace.stats import Stats, priorities
+from jaxarc_trace.summary import Held
 
 __all__ = ["Finishers", "Shelf", "empty_shelf", "shelved"]
 
@@ -58,17 +59,17 @@ class Shelf(eqx.Module):
     member: Bool[Array, "*slot policy"]
 
     @property
-    def lane(self) -> Int32[Array, "*slot"]:
+    def lane(self) -> Int32[Held, "*slot"]:
         """int32 `[slot]`, identities of the episodes' lanes."""
         return summary.lane_of(self.summary)
 
     @property
-    def number(self) -> UInt32[Array, "*slot"]:
+    def number(self) -> UInt32[Held, "*slot"]:
         """uint32 `[slot]`, numbers of the episodes within their lanes."""
         return summary.number_of(self.summary)
 
     @property
-    def end_step(self) -> UInt32[Array, "*slot"]:
+    def end_step(self) -> UInt32[Held, "*slot"]:
         """uint32 `[slot]`, steps of the trace at which they ended."""
         return self.summary[..., summary.END_STEP]
 

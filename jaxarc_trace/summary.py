@@ -13,7 +13,10 @@ from jaxtyping import Array, Float32, Int32, UInt32
 
 from jaxarc_trace.stats import Stats
 
-__all__ = ["END_STEP", "lane_of", "number_of", "pack", "stats_of", "width"]
+__all__ = ["END_STEP", "Held", "lane_of", "number_of", "pack", "stats_of", "width"]
+
+Held = Array | np.ndarray
+"""Rows on the device, or in the copy of a trace on the host."""
 
 _RETURN, _LENGTH, _FLAGS, _LANE, _NUMBER, END_STEP = range(6)
 _METRICS = 6
@@ -77,12 +80,12 @@ def stats_of(row: UInt32[np.ndarray, " word"], metrics: tuple[str, ...]) -> Stat
     return stats
 
 
-def lane_of(rows: UInt32[Array, "*axes word"]) -> Int32[Array, "*axes"]:
+def lane_of(rows: UInt32[Held, "*axes word"]) -> Int32[Held, "*axes"]:
     """int32, identities of the lanes; also of rows on the host."""
     return rows[..., _LANE].astype(np.int32)
 
 
-def number_of(rows: UInt32[Array, "*axes word"]) -> UInt32[Array, "*axes"]:
+def number_of(rows: UInt32[Held, "*axes word"]) -> UInt32[Held, "*axes"]:
     """uint32, numbers of the episodes within their lanes; also of rows on the host."""
     return rows[..., _NUMBER]
 

@@ -40,8 +40,8 @@ LAYERS = (
     layer("errors", "errors"),
     layer(
         "capture",
-        "triggers folding codec schema spec digest probe plan stats shelf memory blackbox trace "
-        "lanebox slots verbs merge shard jaxarc environment adapters probes wrap rollout",
+        "triggers folding codec schema spec digest probe plan stats summary shelf memory blackbox "
+        "trace lanebox slots verbs merge shard jaxarc environment adapters probes wrap rollout",
         eager="jax equinox chex numpy jaxtyping",
         lazy="jaxarc stoa",
     ),
