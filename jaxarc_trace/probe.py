@@ -62,13 +62,19 @@ class Probe(Protocol):
         ...
 
     def metrics(self, state: Any) -> Mapping[str, Real[Array, "*lanes"]]:
-        """Scalars whose last and largest value the summary of an episode keeps, float32."""
+        """Scalars whose last and largest value the summary of an episode keeps, float32.
+
+        At the first step of a rollout it is also computed of states of zeros, and not used.
+        """
         ...
 
     def success(
         self, state: Any, terminated: Bool[Array, "*#lanes"]
     ) -> Bool[Array, "*#lanes"] | None:
-        """bool: whether an episode that ended in this state reached its goal; None if undefined."""
+        """bool: whether an episode that ended in this state reached its goal; None if undefined.
+
+        It is computed of every lane, and used where an episode ended.
+        """
         ...
 
     def action(self, action: Any) -> Mapping[str, Shaped[Array, "..."]]:

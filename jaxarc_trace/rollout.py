@@ -102,7 +102,10 @@ def rollout(  # noqa: PLR0913 - the whole experiment is named here
 
 @dataclass(frozen=True)
 class Loop:
-    """The pieces of one rollout that share its arguments."""
+    """The pieces of one rollout that share its arguments.
+
+    `goes_on` says that an earlier call has reset the lanes; otherwise step 0 does.
+    """
 
     env: Any
     policy: Callable[[PRNGKeyArray, Any, Any], Any]

@@ -34,7 +34,7 @@ Admission = tuple[
     Bool[Array, " policy"],
 ]
 
-
+# What is filed of an episode: constants, final state and summary.
 Ends = tuple[UInt8[Array, " constant_bytes"], UInt8[Array, " state_bytes"], UInt32[Array, " word"]]
 
 

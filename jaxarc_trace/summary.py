@@ -1,7 +1,7 @@
 """What is known of an episode that ended, as one row of words.
 
 An array for every number would be carried through every loop and branch, and written by an
-operation of its own; XLA takes longer to compile that than to compile all else of a trace.
+operation of its own, which took half of the time that a trace adds to compiling.
 """
 
 from typing import Any
@@ -44,7 +44,7 @@ def pack(
     flags = [
         stats.terminated.astype(jnp.uint32),
         stats.truncated.astype(jnp.uint32) << 1,
-        (stats.success + jnp.int8(1)).astype(jnp.uint32) << 2,
+        stats.success.astype(jnp.uint8).astype(jnp.uint32) << 2,
     ]
     names = sorted(stats.final)
     metrics = [stats.final[name] for name in names] + [stats.best[name] for name in names]
@@ -70,7 +70,7 @@ def stats_of(row: UInt32[np.ndarray, " word"], metrics: tuple[str, ...]) -> Stat
         "length": row.view(np.int32)[_LENGTH],
         "terminated": np.bool_(flags & 1),
         "truncated": np.bool_(flags >> 1 & 1),
-        "success": np.int8((flags >> 2) - 1),
+        "success": np.uint8(flags >> 2).astype(np.int8),
         "final": {name: reals[_METRICS + index] for index, name in enumerate(names)},
         "best": {name: reals[first + index] for index, name in enumerate(names)},
     }
