@@ -4,7 +4,8 @@ An array for every number would be carried through every loop and branch, and wr
 operation of its own, which took half of the time that a trace adds to compiling.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,9 @@ from jaxtyping import Array, Float32, Int32, UInt32
 
 from jaxarc_trace.stats import Stats
 
-__all__ = ["END_STEP", "Held", "lane_of", "number_of", "pack", "stats_of", "width"]
+__all__ = ["END_STEP", "Held", "lane_of", "number_of", "on_host", "pack", "stats_of", "width"]
 
+Tree = TypeVar("Tree")
 Held = Array | np.ndarray
 """Rows on the device, or in the copy of a trace on the host."""
 
@@ -74,10 +76,15 @@ def stats_of(row: UInt32[np.ndarray, " word"], metrics: tuple[str, ...]) -> Stat
         "final": {name: reals[_METRICS + index] for index, name in enumerate(names)},
         "best": {name: reals[first + index] for index, name in enumerate(names)},
     }
-    stats = object.__new__(Stats)
+    return on_host(Stats, values)
+
+
+def on_host(kind: type[Tree], values: Mapping[str, Any]) -> Tree:
+    """A part of a trace on the host, of a class that declares arrays of JAX for its fields."""
+    made = object.__new__(kind)
     for name, value in values.items():
-        object.__setattr__(stats, name, value)
-    return stats
+        object.__setattr__(made, name, value)
+    return made
 
 
 def lane_of(rows: UInt32[Held, "*axes word"]) -> Int32[Held, "*axes"]:

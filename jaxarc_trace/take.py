@@ -22,7 +22,7 @@ from jaxarc_trace.recording import COLUMNS, Recording
 from jaxarc_trace.slots import LaneTrace, policy_slots
 from jaxarc_trace.spec import TraceSpec
 from jaxarc_trace.stats import Stats
-from jaxarc_trace.summary import END_STEP, stats_of
+from jaxarc_trace.summary import END_STEP, on_host, stats_of
 from jaxarc_trace.trace import Trace
 from jaxarc_trace.verbs import AnyTrace, refuse_other
 
@@ -54,11 +54,9 @@ def changed(tree: Tree, **parts: Any) -> Tree:
 
     Its leaves are NumPy's, where the classes that it is made of declare arrays of JAX.
     """
-    copy = object.__new__(type(tree))
-    for field in fields(tree):  # pyright: ignore[reportArgumentType]
-        value = parts[field.name] if field.name in parts else getattr(tree, field.name)
-        object.__setattr__(copy, field.name, value)
-    return copy
+    names = [field.name for field in fields(tree)]  # pyright: ignore[reportArgumentType]
+    values = {name: parts[name] if name in parts else getattr(tree, name) for name in names}
+    return on_host(type(tree), values)
 
 
 def take(trace: AnyTrace) -> Recording:

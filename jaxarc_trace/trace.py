@@ -230,7 +230,7 @@ def end(trace: Trace, probe: Probe, state: Any, *, snapped: bool = False) -> Tra
         box = replace(box, closed=box.closed | closing)
     elif snapped:
         filed = done | under_way
-    if filed is not done:
+    if snapped or box is not None:
         stats = replace(stats, success=jnp.where(done, stats.success, jnp.int8(-1)))
     recent = _filed(trace, probe, filed, stats, state)
     shelf, eligible = _ranked(trace, recent, done, stats)
