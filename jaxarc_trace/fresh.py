@@ -4,12 +4,12 @@ import contextlib
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jaxarc_trace.errors import StoreError
 
-__all__ = ["UNFINISHED", "fresh_file"]
+__all__ = ["UNFINISHED", "although_interrupted", "fresh_file"]
 
 UNFINISHED = ".partial-file-"
 """How a file begins that is not whole yet."""
@@ -51,10 +51,27 @@ def fresh_file(path: Path) -> Iterator[Path]:
             "can be written and has space"
         ) from error
     finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+        although_interrupted(lambda: _remove(partial))
         if held is not None:
             os.close(held)
+
+
+def although_interrupted(put_in_order: Callable[[], None]) -> None:
+    """Puts things in order; a Ctrl-C that falls into it is raised when that is done.
+
+    Args:
+        put_in_order: what is to be done, and may be done twice.
+    """
+    try:
+        put_in_order()
+    except KeyboardInterrupt:
+        put_in_order()
+        raise
+
+
+def _remove(file: Path) -> None:
+    with contextlib.suppress(OSError):
+        file.unlink(missing_ok=True)
 
 
 def _clear(folder: Path) -> None:

@@ -23,6 +23,7 @@ import tensorstore as ts
 from jaxtyping import Shaped
 
 from jaxarc_trace.errors import StoreError
+from jaxarc_trace.fresh import although_interrupted
 from jaxarc_trace.store_arrays import fresh_context, open_array
 from jaxarc_trace.store_format import COMMIT, HEADER
 
@@ -66,7 +67,7 @@ def write(path: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]], header: s
             "that the directory can be written and has space, or choose another path"
         ) from error
     finally:
-        _remove(path.parent, partial.name)
+        although_interrupted(lambda: _remove(path.parent, partial.name))
 
 
 def refuse_taken(path: Path) -> None:

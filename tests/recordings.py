@@ -1,6 +1,7 @@
 """Synthetic recordings for the tests of everything that comes after capture."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,18 @@ def assert_round_trip(path: Path, saved: Recording) -> None:
                 assert same_bytes(getattr(ours, part)[name], value)
         assert same_bytes(ours.rewards, theirs.rewards)
         assert repr(ours) == repr(theirs)
+
+
+def interrupted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As the function, but a Ctrl-C falls into its first call, before anything was done."""
+    calls = itertools.count()
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) == 0:
+            raise KeyboardInterrupt
+        return function(*args, **kwargs)
+
+    return call
 
 
 def spoil(path: Path, leaf: str = "records", place: tuple[int, int, int] = (0, 0, 0)) -> None:

@@ -16,7 +16,7 @@ from jaxarc_trace.exchange import export, import_file
 from jaxarc_trace.fresh import UNFINISHED, fresh_file
 from jaxarc_trace.run import Run
 from jaxarc_trace.store import load, save
-from tests.recordings import recording, spoil
+from tests.recordings import interrupted, recording, spoil
 
 LENGTHS = [5, 0, 17, 3]
 BOTH_WAYS = ("a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.npz")
@@ -173,6 +173,15 @@ def test_what_a_killed_export_left_is_removed_by_the_next(tmp_path: Path, episod
         export(episodes, tmp_path / "a.jsonl")
         assert other.read_text() == "under way"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jsonl", "other", "store"]
+
+
+def test_ctrl_c_while_an_export_clears_up_leaves_nothing_behind(
+    tmp_path: Path, episodes: Episodes, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Path, "unlink", interrupted(Path.unlink))
+    with pytest.raises(KeyboardInterrupt):
+        export(episodes, tmp_path / "a.jsonl")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jsonl", "store"]
 
 
 def test_runs_are_listed_described_verified_and_opened(tmp_path: Path):

@@ -52,7 +52,8 @@ LAYERS = (
     layer("from device to host", "take", eager="jax numpy jaxtyping"),
     layer(
         "storage",
-        "store_arrays store_commit store_format store_pack store_read store_verify store_write",
+        "fresh store_arrays store_commit store_format store_pack store_read store_verify "
+        "store_write",
         eager="numpy orbax tensorstore jaxtyping",
     ),
     layer("several processes", "together", eager="jax numpy jaxtyping"),
@@ -71,7 +72,7 @@ LAYERS = (
     ),
     layer(
         "exchange",
-        "arc_agi_3 compressed exchange exchange_jsonl exchange_parts exchange_tables fresh",
+        "arc_agi_3 compressed exchange exchange_jsonl exchange_parts exchange_tables",
         eager="jax numpy jaxtyping",
         lazy="polars zstandard",
     ),

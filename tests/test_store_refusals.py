@@ -12,7 +12,7 @@ import pytest
 
 from jaxarc_trace.errors import SpecError, StoreError
 from jaxarc_trace.store import load, save
-from tests.recordings import assert_round_trip, recording, spoil
+from tests.recordings import assert_round_trip, interrupted, recording, spoil
 
 
 def names(folder: Path) -> list[str]:
@@ -71,12 +71,24 @@ def test_a_name_that_is_too_long_is_a_clear_error(tmp_path: Path):
     assert names(tmp_path) == []
 
 
-def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def full(*_: Any) -> None:
+    """What a full disk does to the last step of a save."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("jaxarc_trace.store_write._commit", full)
     with pytest.raises(StoreError, match=r"No space left on device.*has space"):
+        save(tmp_path / "a", recording([2]))
+    assert names(tmp_path) == []
+
+
+def test_ctrl_c_while_a_failed_write_is_cleared_up_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("jaxarc_trace.store_write._commit", full)
+    monkeypatch.setattr("jaxarc_trace.store_write.shutil.rmtree", interrupted(shutil.rmtree))
+    with pytest.raises(KeyboardInterrupt):
         save(tmp_path / "a", recording([2]))
     assert names(tmp_path) == []
 
