@@ -34,6 +34,9 @@ Admission = tuple[
     Bool[Array, " policy"],
 ]
 
+# Which winners are still to be copied, the next block of the first of them, and the shelf.
+Copying = tuple[Bool[Array, " lane"], Int32[Array, ""], "Shelf"]
+
 # What is filed of an episode: constants, final state and summary.
 Ends = tuple[UInt8[Array, " constant_bytes"], UInt8[Array, " state_bytes"], UInt32[Array, " word"]]
 
@@ -133,11 +136,8 @@ def shelved(
     eligible &= ended.done[:, None]
     hopeful = eligible & _above_weakest(spec, shelf, wanted)
 
-    def enter(shelf: Shelf) -> Shelf:
-        member, won = _admitted(spec, shelf, wanted, hopeful, ended.lane)
-        return _with_winners(spec, replace(shelf, member=member), ended, won, wanted)
-
-    shelf = jax.lax.cond(hopeful.any(), enter, lambda shelf: shelf, shelf)
+    member, won = _admitted(spec, shelf, wanted, hopeful, ended.lane)
+    shelf = _with_winners(spec, replace(shelf, member=member), ended, won, wanted)
     return shelf, eligible.sum(axis=0, dtype=jnp.uint32)
 
 
@@ -216,7 +216,7 @@ def _admitted(
         shelf.member,
         jnp.zeros_like(hopeful),
         shelf.member.sum(axis=0, dtype=jnp.int32),
-        jnp.ones_like(room, jnp.bool_),
+        hopeful.any(axis=0),
     )
     member, won, _, _ = jax.lax.while_loop(lambda carry: carry[3].any(), let_in, start)
     return member, won
@@ -234,49 +234,51 @@ def _with_winners(
     won: Bool[Array, "lane policy"],
     wanted: UInt32[Array, "lane policy"],
 ) -> Shelf:
-    """The shelf with the winning lanes' episodes copied into free slots, one by one."""
+    """The shelf with the winning lanes' episodes copied into free slots, one by one.
 
-    def put(carry: tuple[Bool[Array, " lane"], Shelf]) -> tuple[Bool[Array, " lane"], Shelf]:
-        waiting, shelf = carry
+    One loop for episodes and the blocks of each: a loop within a loop hands every array of the
+    shelf on once more, which costs to compile. An episode's slot is its own from its last block on.
+    """
+
+    def put(carry: Copying) -> Copying:
+        waiting, block, shelf = carry
         lane, slot = jnp.argmax(waiting), jnp.argmin(shelf.member.any(axis=1))
-        episode = Shelf((), *ended.ends(lane), wanted[lane], won[lane])
-        records = _with_episode(spec, shelf.records, ended, lane, slot)
+        records, goes_on = _with_block(spec, shelf.records, ended, lane, slot, block)
+        ends = Shelf((), *ended.ends(lane), wanted[lane], won[lane] & ~goes_on)
         rest = jax.tree.map(
-            lambda kept, new: kept.at[slot].set(new), replace(shelf, records=()), episode
+            lambda kept, new: kept.at[slot].set(new), replace(shelf, records=()), ends
         )
-        return waiting.at[lane].set(False), replace(rest, records=records)
+        waiting = waiting.at[lane].set(goes_on)
+        return waiting, jnp.where(goes_on, block + 1, 0), replace(rest, records=records)
 
-    start = (won.any(axis=1), shelf)
-    return jax.lax.while_loop(lambda carry: carry[0].any(), put, start)[1]
+    start = (won.any(axis=1), jnp.int32(0), shelf)
+    return jax.lax.while_loop(lambda carry: carry[0].any(), put, start)[2]
 
 
-def _with_episode(
+def _with_block(
     spec: TraceSpec,
     records: tuple[UInt[Array, "slot time _"], ...],
     ended: Finishers,
     lane: Integer[Array, ""],
     slot: Integer[Array, ""],
-) -> tuple[UInt[Array, "slot time _"], ...]:
-    """The shelf's records with the last steps of a lane in a slot, a block of steps at a time.
+    block: Int32[Array, ""],
+) -> tuple[tuple[UInt[Array, "slot time _"], ...], Bool[Array, ""]]:
+    """The shelf's records with a block of a lane's last steps in a slot; whether more are to come.
 
-    Only the blocks that the episode reaches are copied: short episodes are the rule.
+    Block 0 is the last one in time. Only those that the episode reaches are copied: short episodes
+    are the rule.
     """
     if not records:
-        return records
+        return records, jnp.zeros((), jnp.bool_)
     max_steps, capacity = spec.max_steps, spec.ring_steps
     size = min(_BLOCK, max_steps)
     within = jnp.arange(size, dtype=jnp.uint32)
-    blocks = (jnp.minimum(ended.stats.length[lane], max_steps) + (size - 1)) // size
-
-    def copy(
-        block: Integer[Array, ""], records: tuple[UInt[Array, "slot time _"], ...]
-    ) -> tuple[UInt[Array, "slot time _"], ...]:
-        first = jnp.maximum(max_steps - size * (block + 1), 0)
-        steps = ended.cursor + jnp.uint32(capacity - max_steps) + first.astype(jnp.uint32) + within
-        rows = (steps % capacity).astype(jnp.int32)
-        return tuple(
-            jax.lax.dynamic_update_slice(kept, part[rows, lane][None], (slot, first, 0))
-            for kept, part in zip(records, ended.ring, strict=True)
-        )
-
-    return jax.lax.fori_loop(0, blocks, copy, records)
+    first = jnp.maximum(max_steps - size * (block + 1), 0)
+    steps = ended.cursor + jnp.uint32(capacity - max_steps) + first.astype(jnp.uint32) + within
+    rows = (steps % capacity).astype(jnp.int32)
+    copied = tuple(
+        jax.lax.dynamic_update_slice(kept, part[rows, lane][None], (slot, first, 0))
+        for kept, part in zip(records, ended.ring, strict=True)
+    )
+    reached = jnp.minimum(ended.stats.length[lane], max_steps)
+    return copied, reached > size * (block + 1)
