@@ -8,6 +8,7 @@ from typing import Any
 
 from jaxarc_trace.timing import (
     Program,
+    Ratio,
     compile_program,
     compiler_figures,
     machine,
@@ -17,6 +18,7 @@ from jaxarc_trace.timing import (
 
 __all__ = [
     "Program",
+    "Ratio",
     "compile_program",
     "compiler_figures",
     "machine",
