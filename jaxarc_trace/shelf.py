@@ -1,7 +1,8 @@
 """The shelf: whole episodes in slots, chosen by policy when they end.
 
-Finishers are ranked against what is kept, and only the winners are copied out of the ring. All of
-it happens where some episode has ended and is wanted more than one in a slot, which soon is seldom.
+Finishers are ranked against what is kept, and only the winners are copied out of the ring. The two
+loops that do it turn only where an episode has ended that is wanted more than one in a slot, which
+soon is seldom.
 """
 
 from collections.abc import Callable
@@ -168,8 +169,9 @@ def _admitted(
     """Lets the finishers in one by one, the most wanted first, while each beats the weakest.
 
     No finisher is put out again by a later one, which is wanted no more than it. All policies take
-    their turns side by side; the loop runs once more than the most that enter by one of them,
-    which soon is seldom. Sorting would cost all lanes, and a loop a policy costs to compile.
+    their turns side by side; the loop turns once more than the most that enter by one of them, and
+    not at all without a hopeful one. Sorting would cost all lanes, and a loop a policy costs to
+    compile.
 
     Args:
         spec: the policies.
