@@ -46,6 +46,12 @@ DELIBERATE = (
 """Tests that hand over what no signature allows, to see it refused, or a schema without flags; and
 those with a damaged episode, which beartype may draw when it looks at one of a sequence."""
 
+LONG = (
+    "tests/render/test_animate.py::test_a_film_is_frame_after_frame_in_few_colours[large]",
+    "tests/render/test_animate.py::test_a_film_is_frame_after_frame_in_few_colours[long]",
+)
+"""Tests that call often what others call as well."""
+
 PROGRAM = """
 import sys
 import tests.typed
@@ -107,7 +113,7 @@ def test_what_arrives_has_the_shapes_that_signatures_say(tmp_path: Path) -> None
 def test_shapes_hold_in_whatever_other_tests_do(files: str) -> None:
     command = [sys.executable, "-m", "pytest", "-p", "tests.typed", "-p", "no:cacheprovider"]
     command += ["-q", "--no-header", "--tb=short", "-W", "ignore"]
-    command += [word for name in DELIBERATE for word in ("--deselect", name)]
+    command += [word for name in (*DELIBERATE, *LONG) for word in ("--deselect", name)]
     command += [f"tests/{name}" for name in files.split()]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
