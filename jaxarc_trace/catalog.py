@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,8 @@ def describe(path: PathLike) -> dict[str, Any]:
         }
     store = _store_at(where)
     if store is None:
-        raise _nothing(Path(path))
+        runs = runs_under(where)
+        raise _holds_runs(Path(path), runs) if runs else _nothing(Path(path))
     opened = open_store(store)
     header = opened.header
     return {
@@ -180,6 +181,13 @@ def _nothing(path: Path) -> NotATraceError:
     return NotATraceError(
         f"expected a saved trace at {path}, or one in {path / DEMO} or {path / TRACES}, found "
         f"{what}; check the path, or make one with: jaxarc-trace demo"
+    )
+
+
+def _holds_runs(path: Path, runs: Sequence[Path]) -> NotATraceError:
+    return NotATraceError(
+        f"expected a saved trace or a run at {path}, found a folder of runs; give one of them, for "
+        f"instance {path / runs[-1].name}, or see them all with: jaxarc-trace list {path}"
     )
 
 

@@ -99,7 +99,7 @@ class Episode:
 
     def __repr__(self) -> str:
         dropped = f", {self.dropped} dropped" if self.dropped else ""
-        kept = f", kept by {'+'.join(self.kept_by)}" if self.kept_by else ""
+        kept = f", kept by {','.join(self.kept_by)}" if self.kept_by else ""
         return (
             f"<Episode {self.id}: {len(self)} steps{dropped}, return {self.total_return:.3f}, "
             f"{self.outcome}{kept}>"

@@ -29,8 +29,8 @@ FACTS: Mapping[str, str] = MappingProxyType(
         "score_final": "the environment's score of the last state, NaN where it has none",
         "score_best": "the largest score of a kept state",
         "step_of_best": "the first state with that score, -1 where there is none",
-        "no_op_share": "share of transitions that changed nothing, 0 to 1",
-        "revisits": "states whose grid was seen before and left in between",
+        "no_op_share": "share of transitions that changed nothing, 0 to 1, NaN without a grid",
+        "revisits": "states whose grid was seen before and left in between, -1 without a grid",
         "distinct_operations": "number of different operations taken, -1 where there are none",
         "submits": "number of submissions, -1 where there is no such thing",
         "dimension_match": "1 if the last grid has the target's size, 0 if not, -1 if unknown",
@@ -40,7 +40,7 @@ FACTS: Mapping[str, str] = MappingProxyType(
 )
 """The columns that `measured` adds, and what they mean."""
 
-VERSION = 1
+VERSION = 2
 _FOLDER = "analysis"
 _UNREADABLE: Mapping[str, Any] = {
     "score_final": np.nan,
@@ -70,12 +70,13 @@ def facts(episode: Episode, failures: Iterable[Failure] | None = None) -> dict[s
     best = int(np.nanargmax(values)) if known and values is not None else -1
     kinds = operation_kinds(episode)
     idle = no_ops(episode)
+    gridded = role(episode, "grid") is not None
     return {
         "score_final": float(values[-1]) if known and values is not None else np.nan,
         "score_best": float(values[best]) if known and values is not None else np.nan,
         "step_of_best": best,
-        "no_op_share": float(idle.mean()) if len(idle) else np.nan,
-        "revisits": int(revisits(episode).sum()),
+        "no_op_share": float(idle.mean()) if gridded and len(idle) else np.nan,
+        "revisits": int(revisits(episode).sum()) if gridded else -1,
         "distinct_operations": _distinct(episode),
         "submits": -1 if kinds is None else kinds.count("submit"),
         "dimension_match": _dimension_match(episode),

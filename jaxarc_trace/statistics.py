@@ -170,7 +170,7 @@ def _groups(episodes: Episodes, by: str) -> dict[str, Int64[np.ndarray, " _"]]:
     name = "failures" if by == "failure" else by
     if name not in columns:
         raise SpecError(
-            f"--by: expected one of {', '.join(GROUPS)} or another column, found {by!r}; there are "
+            f"--by: expected a column of these episodes, or failure, found {by!r}; there are "
             f"{', '.join(columns)}"
         )
     if by == "failure":

@@ -103,7 +103,7 @@ def test_info_of_a_run_and_of_a_store(command: Command, root: Path, run: Run) ->
     data = command("info", root / "demo" / "trace", "--json").data
     assert (data["kind"], data["episodes"], data["metadata"]) == ("store", 6, {"note": "hello"})
     assert set(data["returns"]) == {"min", "median", "max"}
-    said = command("info", root)
+    said = command("info", root.parent)
     assert said.code == 2
     assert "make one with: jaxarc-trace demo" in said.err
 
@@ -118,6 +118,17 @@ def test_info_tells_the_returns_of_those_that_ended(command: Command, tmp_path: 
         assert most == (2 if any(complete) else 30)
         told = "max 2 of those that ended" if any(complete) else "max 30 so far"
         assert told in command("info", store).out
+
+
+def test_info_of_a_folder_of_runs_names_one(command: Command, tmp_path: Path) -> None:
+    runs = [Run.create(tmp_path, name) for name in ("one", "two")]
+    for run in runs:
+        run.save(recording([3]))
+    said = command("info", tmp_path)
+    assert said.code == 2
+    told = "".join(said.err.split())
+    assert "foundafolderofruns" in told
+    assert f"{runs[1].path.name},orseethemallwith:jaxarc-tracelist" in told
 
 
 def test_info_of_an_empty_run_says_how_to_save(command: Command, tmp_path: Path) -> None:

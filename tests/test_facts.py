@@ -30,6 +30,13 @@ def test_the_facts_of_an_episode_are_those_of_its_steps():
     assert found["no_op_share"] == 1 / 8
 
 
+def test_without_a_grid_nothing_is_said_of_it(tmp_path: Path):
+    without = {**ENVIRONMENT, "roles": {}}
+    found = facts(jt.load(jt.save(tmp_path / "trace", recording([3], environment=without)))[0])
+    assert np.isnan(found["no_op_share"])
+    assert found["revisits"] == -1
+
+
 def test_the_table_has_the_facts_and_conditions_can_ask_for_them():
     episodes = measured(jt.load(GOLDEN), cache=False)
     assert set(FACTS) <= set(episodes.table.columns)
