@@ -103,7 +103,7 @@ def test_groups_by_task_outcome_and_failure_add_up():
     assert summarise(episodes, "task")[0].medians["length"].value == np.median(
         episodes.columns["length"][episodes.columns["task"] == summarise(episodes, "task")[0].group]
     )
-    with pytest.raises(jt.SpecError, match="--by: expected one of task, outcome"):
+    with pytest.raises(jt.SpecError, match="--by: expected a column of these episodes, or failure"):
         summarise(episodes, "colour")
     with pytest.raises(jt.SpecError, match="real numbers of 'return'"):
         summarise(episodes, "return")

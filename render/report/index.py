@@ -123,9 +123,10 @@ class Index:
             "submits": found["submits"],
             "size_match": found["dimension_match"],
         }
+        idle = found["no_op_share"]
         return {
             "failures": self._failures.add(found["failures"].replace(",", ", ") or "none"),
-            "no_ops": _float(found["no_op_share"]),
+            "no_ops": None if np.isnan(idle) else _float(idle),
             **{name: None if value < 0 else value for name, value in numbers.items()},
         }
 
