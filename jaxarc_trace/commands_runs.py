@@ -14,7 +14,6 @@ from rich.text import Text
 
 from jaxarc_trace.commands_common import (
     JSON,
-    RUN,
     TRACEBACK,
     ending,
     plural,
@@ -85,7 +84,7 @@ def list_(
 
 
 def info(
-    run: RUN,
+    run: Annotated[Path, typer.Argument(help="A saved trace or a run.", show_default=False)],
     *,
     as_json: JSON = False,
     traceback: TRACEBACK = False,  # noqa: ARG001 - read by `main`

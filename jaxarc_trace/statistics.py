@@ -15,10 +15,7 @@ from jaxtyping import Float64, Int64, Shaped
 from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.errors import SpecError
 
-__all__ = ["GROUPS", "Interval", "Summary", "interval", "summarise"]
-
-GROUPS = ("task", "outcome", "failure", "update", "pair", "lane")
-"""What episodes can be grouped by."""
+__all__ = ["Interval", "Summary", "interval", "summarise"]
 
 DRAWS = 2000
 MEDIANS = ("return", "length", "score_final", "score_best", "step_of_best", "no_op_share")
@@ -84,8 +81,8 @@ def summarise(episodes: Episodes, by: str | None = None, *, seed: int = 0) -> li
 
     Args:
         episodes: with the columns of `measured` where those are wanted.
-        by: one of `GROUPS`, or any column of text or whole numbers. With `failure` an episode is
-            in the group of each of its failure modes, or in `none`.
+        by: any column of text or whole numbers, such as `task`, `outcome` or `lane`; or `failure`,
+            with which an episode is in the group of each of its failure modes, or in `none`.
         seed: of the bootstrap.
 
     Raises:
