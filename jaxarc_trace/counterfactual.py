@@ -16,10 +16,10 @@ from jaxtyping import Array, Bool, Float32, Int32, Shaped
 from jaxarc_trace.episode import Episode
 from jaxarc_trace.errors import SpecError
 from jaxarc_trace.probe import Probe, named_leaves
+from jaxarc_trace.renewal import like
 from jaxarc_trace.replay import replay
 from jaxarc_trace.replay_parts import rebuilt
 from jaxarc_trace.simulate import Simulator, simulator
-from jaxarc_trace.verbs import like
 
 __all__ = ["Counterfactuals", "Minimal", "counterfactuals", "minimize"]
 

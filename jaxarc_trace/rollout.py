@@ -19,8 +19,9 @@ from jaxarc_trace.errors import SpecError
 from jaxarc_trace.plan import plan_for
 from jaxarc_trace.probe import Probe
 from jaxarc_trace.probes import default_probe
+from jaxarc_trace.renewal import Resets, like
 from jaxarc_trace.spec import TraceSpec
-from jaxarc_trace.verbs import AnyTrace, close, empty, like, record, turn
+from jaxarc_trace.verbs import AnyTrace, close, empty, record, turn
 
 __all__ = ["Loop", "RolloutState", "rollout"]
 
@@ -119,7 +120,7 @@ class Loop:
     def start(self) -> tuple[RolloutState, AnyTrace | None]:
         """Where it begins: lanes of zeros that the turn of step 0 resets, and an empty trace."""
         step = jnp.zeros((), jnp.int32)
-        shapes = jax.eval_shape(self.reset, step)
+        shapes = jax.eval_shape(self.reset, step, self.lane)
         state, timestep = jax.tree.map(lambda leaf: jax.lax.full(leaf.shape, 0, leaf.dtype), shapes)
         trace = None if self.spec.level == "off" else self.empty_trace(*shapes)
         return RolloutState(state, timestep, step), trace
@@ -141,10 +142,10 @@ class Loop:
         plan, _ = plan_for(self.spec, self.probe, state, action, result)
         return empty(plan, self.lane.shape[0], self.lane)
 
-    def reset(self, step: Int32[Array, ""]) -> tuple[Any, Any]:
-        """Every lane reset, with the keys that belong to this step."""
+    def reset(self, step: Int32[Array, ""], lane: Int32[Array, " n"]) -> tuple[Any, Any]:
+        """The lanes of these identities reset, with the keys that belong to this step."""
         base = jax.random.fold_in(jax.random.split(self.key)[0], step)
-        keys = jax.vmap(lambda lane: jax.random.fold_in(base, lane))(self.lane)
+        keys = jax.vmap(lambda lane: jax.random.fold_in(base, lane))(lane)
         return jax.vmap(self.env.reset, in_axes=(0, None))(keys, self.params)
 
     def env_step(self, state: Any, action: Any) -> tuple[Any, Any]:
@@ -169,7 +170,9 @@ class Loop:
         done = now.timestep.last()
         if not self.goes_on:
             done |= now.step == 0
-        state, timestep, trace = turn(
-            trace, self.probe, done, now.state, now.timestep, lambda: self.reset(now.step)
+        resets = Resets(
+            lambda: self.reset(now.step, self.lane),
+            lambda some: self.reset(now.step, self.lane.at[some].get(mode="clip")),
         )
+        state, timestep, trace = turn(trace, self.probe, done, now.state, now.timestep, resets)
         return RolloutState(state, timestep, now.step), trace

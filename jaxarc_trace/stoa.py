@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray, Shaped
+from jaxtyping import Array, Int32, PRNGKeyArray, Shaped, UInt32
 from stoa.core_wrappers.auto_reset import add_obs_to_extras
 from stoa.core_wrappers.vmap import VmapWrapper
 from stoa.core_wrappers.wrapper import Wrapper, WrapperState, wrapper_state_replace
@@ -14,6 +14,7 @@ from stoa.stoa_struct import dataclass
 from jaxarc_trace.plan import plan_for
 from jaxarc_trace.probe import Probe
 from jaxarc_trace.probes import default_probe, sampled_action
+from jaxarc_trace.renewal import Resets
 from jaxarc_trace.spec import TraceSpec
 from jaxarc_trace.verbs import AnyTrace, begin, empty, record, turn
 
@@ -111,29 +112,44 @@ class TraceWrapper(Wrapper[Any]):
         recorded = record(state.trace, self.probe, state.base_env_state, action, timestep)
         timestep = self._with_observation(timestep)
 
-        def reset() -> tuple[Any, Any]:
-            step = jnp.ravel(recorded.cursor)[0]
-            keys = _each(lambda key: jax.random.fold_in(key, step), state.reset_key)
-            fresh, first = self._reset_lanes(getattr(inner, "rng_key", None), keys, env_params)
-            return fresh, first.observation
-
+        step = jnp.ravel(recorded.cursor)[0]
+        resets = self._resets(getattr(inner, "rng_key", None), state.reset_key, step, env_params)
         inner, observation, trace = turn(
-            recorded, self.probe, timestep.last(), inner, timestep.observation, reset
+            recorded, self.probe, timestep.last(), inner, timestep.observation, resets
         )
         timestep = timestep.replace(observation=observation)
         return TraceState(inner, trace, state.reset_key), timestep
 
-    def _reset_lanes(
-        self, own: Any, keys: Shaped[Array, "*keys"], env_params: Any
-    ) -> tuple[Any, Any]:
-        """Resets all lanes, with the keys in the state as AutoResetWrapper does, or with ours."""
+    def _resets(
+        self, own: Any, ours: Shaped[Array, "*keys"], step: UInt32[Array, ""], env_params: Any
+    ) -> Resets[tuple[Any, Any]]:
+        """With the keys in the state as AutoResetWrapper does, or else with ours of this step."""
         env = self._env
-        if own is not None and not _many(own):
-            return env.reset(_first_half(own), env_params)
-        if own is not None and isinstance(env, VmapWrapper):
-            # Not its `reset`, which splits one key where it knows the number of lanes.
-            return env._vmap_reset(_first_half(own), env_params)  # noqa: SLF001
-        return env.reset(keys, env_params)
+        if not isinstance(env, VmapWrapper):
+
+            def every() -> tuple[Any, Any]:
+                keys = _of_step(ours, step) if own is None or _many(own) else _first_half(own)
+                return _observed(env.reset(keys, env_params))
+
+            return Resets(every)
+
+        # Not the wrapper's `reset`, which splits one key where it knows the number of lanes.
+        reset, lanes, params_each = env._vmap_reset, env._num_envs, env._vectorize_over_env_params  # noqa: SLF001
+
+        def some(at: Int32[Array, " n"] | None = None) -> tuple[Any, Any]:
+            def of(leaf: Shaped[Array, "lane ..."]) -> Shaped[Array, "n ..."]:
+                return leaf if at is None else leaf.at[at].get(mode="clip")
+
+            if own is not None:
+                keys = _first_half(of(own))
+            elif lanes is None:
+                keys = _of_step(of(ours), step)
+            else:
+                keys = of(jax.random.split(_of_step(ours, step), lanes))
+            params = jax.tree.map(of, env_params) if params_each else env_params
+            return _observed(reset(keys, params))
+
+        return Resets(some, some)
 
     def _example(self, timestep: Any) -> Any:
         """Shapes of an action of every lane."""
@@ -148,6 +164,12 @@ class TraceWrapper(Wrapper[Any]):
         return add_obs_to_extras(timestep) if self.next_obs_in_extras else timestep
 
 
+def _observed(begun: tuple[Any, Any]) -> tuple[Any, Any]:
+    """The state that a reset gives, and the first observation."""
+    state, timestep = begun
+    return state, timestep.observation
+
+
 def _many(keys: Shaped[Array, "*keys"]) -> bool:
     """Whether there is one key a lane; raw keys are uint32 words, typed ones are scalars."""
     return keys.ndim > (0 if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) else 1)
@@ -156,6 +178,11 @@ def _many(keys: Shaped[Array, "*keys"]) -> bool:
 def _each(function: Callable[[PRNGKeyArray], Any], keys: Shaped[Array, "*keys"]) -> Any:
     """`function` of the key, or of each key."""
     return jax.vmap(function)(keys) if _many(keys) else function(keys)
+
+
+def _of_step(keys: Shaped[Array, "*keys"], step: UInt32[Array, ""]) -> Shaped[Array, "*keys"]:
+    """What each key gives for a step of the trace."""
+    return _each(lambda key: jax.random.fold_in(key, step), keys)
 
 
 def _first_half(keys: Shaped[Array, "*keys"]) -> Shaped[Array, "*keys"]:

@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Int32, Integer, UInt, UInt8, UInt32
 
 from jaxarc_trace import summary
 from jaxarc_trace.blackbox import Box, empty_box
+from jaxarc_trace.blocks import block_size, in_blocks
 from jaxarc_trace.plan import (
     Plan,
     constant_fields,
@@ -35,10 +36,8 @@ from jaxarc_trace.triggers import Moment
 
 __all__ = ["Recent", "Trace", "begin", "due", "empty", "end", "record", "snapshot"]
 
-# Of many lanes few begin or end at once, and packing all of them costs more than the ring itself.
-# So many lanes are packed together; one program for all sizes, and most steps need it once.
-_AT_ONCE = 16
-# States of fewer bytes are packed sooner than looked for.
+# Packing every lane where few begin or end costs more than the ring itself. States of fewer bytes
+# are packed sooner than looked for.
 _SMALL = 64
 
 
@@ -326,20 +325,15 @@ def _put(
             lambda old, new: old.at[row, lane].set(new, mode="drop"), kept, pack(values)
         )
 
-    every = jnp.arange(lanes, dtype=jnp.int32)
-    if lanes <= 2 * _AT_ONCE or size < _SMALL:
+    block = block_size(lanes)
+    if block is None or size < _SMALL:
+        every = jnp.arange(lanes, dtype=jnp.int32)
         return put(jnp.where(mask, every, lanes), kept, values)
-    room = lanes + -lanes % _AT_ONCE
-    place = jnp.where(mask, jnp.cumsum(mask, dtype=jnp.int32) - 1, room)
-    found = jnp.full(room, lanes, jnp.int32).at[place].set(every, mode="drop")
-    blocks = (mask.sum(dtype=jnp.int32) + (_AT_ONCE - 1)) // _AT_ONCE
 
-    def block(index: Integer[Array, ""], kept: Any) -> Any:
-        lane = jax.lax.dynamic_slice_in_dim(found, index * _AT_ONCE, _AT_ONCE)
-        some = jax.tree.map(lambda leaf: leaf.at[lane].get(mode="clip"), values)
-        return put(lane, kept, some)
+    def some(lane: Int32[Array, " block"], kept: Any) -> Any:
+        return put(lane, kept, jax.tree.map(lambda leaf: leaf.at[lane].get(mode="clip"), values))
 
-    return jax.lax.fori_loop(0, blocks, block, kept)
+    return in_blocks(mask, block, some, kept)
 
 
 def _ranked(

@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int32, Shaped, UInt32
+from jaxtyping import Array, Bool, Int32, UInt32
 
 from jaxarc_trace import lanebox, slots, trace
 from jaxarc_trace.errors import SchemaError
 from jaxarc_trace.lanebox import LaneBox
 from jaxarc_trace.plan import Plan, lane_axis
 from jaxarc_trace.probe import Probe
+from jaxarc_trace.renewal import Resets, renewed
 from jaxarc_trace.slots import LaneTrace
 from jaxarc_trace.trace import Trace
 
@@ -29,10 +30,8 @@ __all__ = [
     "close",
     "empty",
     "end",
-    "like",
     "record",
     "refuse_other",
-    "select",
     "snapshot",
     "turn",
 ]
@@ -123,7 +122,7 @@ def turn(
     done: Bool[Array, "*lanes"],
     state: Any,
     beside: Value,
-    reset: Callable[[], tuple[Any, Value]],
+    resets: Resets[tuple[Any, Value]],
 ) -> tuple[Any, Value, Any]:
     """Files the episodes that are over and puts new ones in their place.
 
@@ -133,15 +132,14 @@ def turn(
         done: bool `[lanes]` or scalar, which episodes are over.
         state: the true states after their last step.
         beside: whatever else a reset replaces, for instance the observation.
-        reset: gives a fresh state, and what is beside it, for every lane.
+        resets: give fresh states, and what is beside them.
 
     Returns:
         `state`, `beside` and the trace.
     """
 
     def fresh(state: Any, beside: Value) -> tuple[Any, Value]:
-        new = reset()
-        return jax.tree.map(lambda n, o: select(done, n, o), new, (state, beside))
+        return renewed(done, (state, beside), resets)
 
     def over(value: tuple[Any, Value], kept: Trace) -> tuple[tuple[Any, Value], Trace]:
         # Of many lanes some end at almost every step, of a few traced ones seldom one.
@@ -160,21 +158,6 @@ def turn(
     if kept is not None:
         kept = begin(kept, probe, state)
     return state, beside, kept
-
-
-def select(
-    mask: Bool[Array, "*lanes"],
-    new: Shaped[Array, "*lanes_and_rest"],
-    old: Shaped[Array, "*lanes_and_rest"],
-) -> Shaped[Array, "*lanes_and_rest"]:
-    """`where` over the leading axes that `mask` has, in the dtype of `old`; keys included."""
-    shape = mask.shape + (1,) * (old.ndim - mask.ndim)
-    return jnp.where(mask.reshape(shape), like(new, old), old)
-
-
-def like(new: Shaped[Array, "..."], old: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
-    """`new` in the dtype of `old`, as the carry of a scan needs it; PRNG keys as they are."""
-    return new if new.dtype == old.dtype else new.astype(old.dtype)
 
 
 def _begin_some(kept: Trace, probe: Probe, state: Any) -> Trace:

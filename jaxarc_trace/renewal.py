@@ -1,0 +1,95 @@
+"""New episodes in the lanes whose episode is over, and only in those.
+
+Resetting every lane and choosing by `where`, as auto-reset usually does under vmap, costs JaxARC
+as much as stepping every lane does, whether one episode has ended or all have. Here the lanes that
+need it are reset, a block of them at a time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int32, Shaped
+
+from jaxarc_trace.blocks import block_size, in_blocks
+
+__all__ = ["Resets", "like", "renewed"]
+
+State = TypeVar("State")
+Some = Callable[[Int32[Array, " n"]], State]
+
+
+@dataclass(frozen=True)
+class Resets(Generic[State]):
+    """How the lanes of a batch, or a single one, are reset.
+
+    Attributes:
+        every: gives fresh states of all lanes.
+        some: gives those of the lanes at some positions, int32 `[n]`, the same as `every` does;
+            None where only all of them can be reset.
+    """
+
+    every: Callable[[], State]
+    some: Some[State] | None = None
+
+
+def renewed(done: Bool[Array, "*lanes"], now: State, resets: Resets[State]) -> State:
+    """States in which the lanes that are done are fresh.
+
+    Args:
+        done: bool `[lanes]` or scalar.
+        now: states, `[lanes, ...]`; dtypes stay as they are here.
+        resets: how to reset.
+    """
+    size = block_size(done.shape[0]) if done.ndim else None
+    if size is None or resets.some is None:
+        return jax.tree.map(lambda new, old: _select(done, new, old), resets.every(), now)
+    block = jax.ShapeDtypeStruct((size,), jnp.int32)
+    return _in_turns(now, done, eqx.filter_closure_convert(resets.some, block))
+
+
+@eqx.filter_custom_jvp
+def _in_turns(now: Any, done: Bool[Array, " lane"], some: Some[Any]) -> Any:
+    """The lanes that are done, block by block, in one loop of as many turns as are needed."""
+
+    def put(lanes: Int32[Array, " block"], now: Any) -> Any:
+        return jax.tree.map(
+            lambda new, old: old.at[lanes].set(like(new, old), mode="drop"), some(lanes), now
+        )
+
+    return in_blocks(done, block_size(done.shape[0]) or 1, put, now)
+
+
+@_in_turns.def_jvp
+def _in_turns_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
+    """That of resetting all lanes: a loop of unknown length has no reverse mode."""
+    return eqx.filter_jvp(_by_where, primals, tangents)
+
+
+def _by_where(now: Any, done: Bool[Array, " lane"], some: Some[Any]) -> Any:
+    """What `_in_turns` gives, of resets of every lane."""
+    lanes = done.shape[0]
+    size = block_size(lanes) or 1
+    every = jnp.arange(lanes + -lanes % size, dtype=jnp.int32).reshape(-1, size)
+    fresh = jax.lax.map(some, jnp.minimum(every, lanes - 1))
+    return jax.tree.map(
+        lambda new, old: _select(done, new.reshape(-1, *new.shape[2:])[:lanes], old), fresh, now
+    )
+
+
+def _select(
+    mask: Bool[Array, "*lanes"],
+    new: Shaped[Array, "*lanes_and_rest"],
+    old: Shaped[Array, "*lanes_and_rest"],
+) -> Shaped[Array, "*lanes_and_rest"]:
+    """`where` over the leading axes that `mask` has, in the dtype of `old`; keys included."""
+    shape = mask.shape + (1,) * (old.ndim - mask.ndim)
+    return jnp.where(mask.reshape(shape), like(new, old), old)
+
+
+def like(new: Shaped[Array, "..."], old: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
+    """`new` in the dtype of `old`, as the carry of a scan needs it; PRNG keys as they are."""
+    return new if new.dtype == old.dtype else new.astype(old.dtype)
