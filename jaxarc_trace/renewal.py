@@ -54,13 +54,24 @@ def renewed(done: Bool[Array, "*lanes"], now: State, resets: Resets[State]) -> S
 @eqx.filter_custom_jvp
 def _in_turns(now: Any, done: Bool[Array, " lane"], some: Some[Any]) -> Any:
     """The lanes that are done, block by block, in one loop of as many turns as are needed."""
+    count = done.shape[0]
+    size = block_size(count) or 1
+
+    def fresh(lanes: Int32[Array, " block"]) -> Any:
+        return jax.tree.map(like, some(lanes), now)
+
+    def nothing(lanes: Int32[Array, " block"]) -> Any:
+        del lanes
+        return jax.tree.map(lambda old: jax.lax.full((size, *old.shape[1:]), 0, old.dtype), now)
 
     def put(lanes: Int32[Array, " block"], now: Any) -> Any:
-        return jax.tree.map(
-            lambda new, old: old.at[lanes].set(like(new, old), mode="drop"), some(lanes), now
-        )
+        # Every block has a lane; but XLA does not know, and so leaves the reset in the loop whole.
+        # It would take each constant out of it for itself, and what is computed from equal ones
+        # would be computed once for each: JaxARC's reset has 36 loops of random bits then, not 22.
+        new = jax.lax.cond(lanes[0] < count, fresh, nothing, lanes)
+        return jax.tree.map(lambda old, new: old.at[lanes].set(new, mode="drop"), now, new)
 
-    return in_blocks(done, block_size(done.shape[0]) or 1, put, now)
+    return in_blocks(done, size, put, now)
 
 
 @_in_turns.def_jvp
@@ -92,4 +103,6 @@ def _select(
 
 def like(new: Shaped[Array, "..."], old: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
     """`new` in the dtype of `old`, as the carry of a scan needs it; PRNG keys as they are."""
-    return new if new.dtype == old.dtype else new.astype(old.dtype)
+    if jnp.issubdtype(old.dtype, jax.dtypes.prng_key):
+        return new
+    return jax.lax.convert_element_type(new, old.dtype)

@@ -138,7 +138,7 @@ class TraceWrapper(Wrapper[Any]):
 
         def some(at: Int32[Array, " n"] | None = None) -> tuple[Any, Any]:
             def of(leaf: Shaped[Array, "lane ..."]) -> Shaped[Array, "n ..."]:
-                return leaf if at is None else leaf.at[at].get(mode="clip")
+                return leaf if at is None else jnp.asarray(leaf).at[at].get(mode="clip")
 
             if own is not None:
                 keys = _first_half(of(own))

@@ -52,10 +52,12 @@ def _nothing(*seen: Any) -> None:
     del seen
 
 
-def rollout(env: Any, policy: Any, spec: jt.TraceSpec, probe: Any = None) -> Any:
+def rollout(
+    env: Any, policy: Any, spec: jt.TraceSpec, probe: Any = None, lanes: int = LANES
+) -> Any:
     def run(key: jax.Array) -> Any:
         return jt.rollout(
-            env, policy, key, spec=spec, num_lanes=LANES, num_steps=STEPS, probe=probe
+            env, policy, key, spec=spec, num_lanes=lanes, num_steps=STEPS, probe=probe
         )
 
     return run
@@ -168,6 +170,15 @@ def test_a_rollout_has_the_reset_in_it_once(spec):
     probe = None if spec is OFF else toy.probe()
     text = hlo(rollout(env, toy.numbered, spec, probe), jax.random.key(0))
     assert text.count("stablehlo.cbrt") == 1
+
+
+@pytest.mark.parametrize("spec", [OFF, ON], ids=["off", "on"])
+def test_a_rollout_of_many_lanes_resets_a_block_of_them(spec):
+    env = Marked(toy.example_script((5,)))
+    probe = None if spec is OFF else toy.probe()
+    text = hlo(rollout(env, toy.numbered, spec, probe, lanes=64), jax.random.key(0))
+    (line,) = (line for line in text.splitlines() if "stablehlo.cbrt" in line)
+    assert line.endswith(": tensor<4xf32>")
 
 
 def test_off_gives_back_what_was_given():
