@@ -230,9 +230,10 @@ def _pack_bits(values: UInt[Array, "*lead n"], bits: int) -> UInt8[Array, "*lead
     padding = -values.shape[-1] % per_byte
     if padding:
         values = jnp.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, padding)])
-    packed = values[..., 0::per_byte]
+    packed = jax.lax.slice_in_dim(values, 0, None, per_byte, axis=-1)
     for index in range(1, per_byte):
-        packed = packed | (values[..., index::per_byte] << jnp.asarray(index * bits, jnp.uint8))
+        part = jax.lax.slice_in_dim(values, index, None, per_byte, axis=-1)
+        packed |= part << jnp.asarray(index * bits, jnp.uint8)
     return packed
 
 

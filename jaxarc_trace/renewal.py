@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int32, Shaped
 
-from jaxarc_trace.blocks import block_size, in_blocks
+from jaxarc_trace.blocks import block_size, in_blocks, with_rows_at
 
 __all__ = ["Resets", "like", "renewed"]
 
@@ -69,7 +69,8 @@ def _in_turns(now: Any, done: Bool[Array, " lane"], some: Some[Any]) -> Any:
         # It would take each constant out of it for itself, and what is computed from equal ones
         # would be computed once for each: JaxARC's reset has 36 loops of random bits then, not 22.
         new = jax.lax.cond(lanes[0] < count, fresh, nothing, lanes)
-        return jax.tree.map(lambda old, new: old.at[lanes].set(new, mode="drop"), now, new)
+        at = lanes[:, None]
+        return jax.tree.map(lambda old, new: with_rows_at(old, at, new), now, new)
 
     return in_blocks(done, size, put, now)
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Int32, PRNGKeyArray
 
+from jaxarc_trace.blocks import block_size
 from jaxarc_trace.errors import SpecError
 from jaxarc_trace.plan import plan_for
 from jaxarc_trace.probe import Probe
@@ -120,9 +121,13 @@ class Loop:
     def start(self) -> tuple[RolloutState, AnyTrace | None]:
         """Where it begins: lanes of zeros that the turn of step 0 resets, and an empty trace."""
         step = jnp.zeros((), jnp.int32)
-        shapes = jax.eval_shape(self.reset, step, self.lane)
-        state, timestep = jax.tree.map(lambda leaf: jax.lax.full(leaf.shape, 0, leaf.dtype), shapes)
-        trace = None if self.spec.level == "off" else self.empty_trace(*shapes)
+        count = self.lane.shape[0]
+        # As many lanes as a turn resets at once, so that the reset is traced for no other number.
+        shapes = jax.eval_shape(self.reset, step, self.lane[: block_size(count) or count])
+        state, timestep = jax.tree.map(
+            lambda leaf: jax.lax.full((count, *leaf.shape[1:]), 0, leaf.dtype), shapes
+        )
+        trace = None if self.spec.level == "off" else self.empty_trace(state, timestep)
         return RolloutState(state, timestep, step), trace
 
     def stop(

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int32, Integer, UInt, UInt8, UInt32
 
 from jaxarc_trace import summary
+from jaxarc_trace.blocks import rows_at
 from jaxarc_trace.plan import Plan, record_words
 from jaxarc_trace.spec import TraceSpec
 from jaxarc_trace.stats import Stats, priorities
@@ -277,9 +278,10 @@ def _with_block(
     within = jnp.arange(size, dtype=jnp.uint32)
     first = jnp.maximum(max_steps - size * (block + 1), 0)
     steps = ended.cursor + jnp.uint32(capacity - max_steps) + first.astype(jnp.uint32) + within
-    rows = (steps % capacity).astype(jnp.int32)
+    rows = jax.lax.rem(steps, jnp.uint32(capacity)).astype(jnp.int32)
+    at = jnp.stack([rows, jnp.broadcast_to(lane.astype(jnp.int32), rows.shape)], axis=-1)
     copied = tuple(
-        jax.lax.dynamic_update_slice(kept, part[rows, lane][None], (slot, first, 0))
+        jax.lax.dynamic_update_slice(kept, rows_at(part, at)[None], (slot, first, 0))
         for kept, part in zip(records, ended.ring, strict=True)
     )
     reached = jnp.minimum(ended.stats.length[lane], max_steps)

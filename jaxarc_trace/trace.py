@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Int32, Integer, UInt, UInt8, UInt32
 
 from jaxarc_trace import summary
 from jaxarc_trace.blackbox import Box, empty_box
-from jaxarc_trace.blocks import block_size, in_blocks
+from jaxarc_trace.blocks import block_size, in_blocks, rows_at, with_rows_at
 from jaxarc_trace.plan import (
     Plan,
     constant_fields,
@@ -320,10 +320,9 @@ def _put(
     rows = jax.tree.leaves(kept)[0].shape[0]
 
     def put(lane: Int32[Array, " n"], kept: Any, values: Any) -> Any:
-        row = (trace.number.at[lane].get(mode="clip") % rows).astype(jnp.int32)
-        return jax.tree.map(
-            lambda old, new: old.at[row, lane].set(new, mode="drop"), kept, pack(values)
-        )
+        number = rows_at(trace.number, lane[:, None])
+        at = jnp.stack([jax.lax.rem(number, jnp.uint32(rows)).astype(jnp.int32), lane], axis=-1)
+        return jax.tree.map(lambda old, new: with_rows_at(old, at, new), kept, pack(values))
 
     block = block_size(lanes)
     if block is None or size < _SMALL:
@@ -331,7 +330,7 @@ def _put(
         return put(jnp.where(mask, every, lanes), kept, values)
 
     def some(lane: Int32[Array, " block"], kept: Any) -> Any:
-        return put(lane, kept, jax.tree.map(lambda leaf: leaf.at[lane].get(mode="clip"), values))
+        return put(lane, kept, jax.tree.map(lambda leaf: rows_at(leaf, lane[:, None]), values))
 
     return in_blocks(mask, block, some, kept)
 
