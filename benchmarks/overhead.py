@@ -25,6 +25,7 @@ from jaxarc_trace.plan import pack_step, plan_for
 from jaxarc_trace.probes import default_probe
 
 SHELF = {"best": 8, "random": 8}
+BLOCKS = "late reset in blocks, untraced"
 LATE = "late reset, untraced"
 
 
@@ -75,7 +76,47 @@ def usual(env: Any, policy: Any, lanes: int, steps: int) -> Any:
     return program
 
 
-def late(env: Any, policy: Any, lanes: int, steps: int, extra: Any = None) -> Any:
+def every_lane(reset: Any, keys: jax.Array, done: jax.Array, now: Any) -> Any:
+    """Resets all lanes, and chooses those that are done."""
+    return jax.tree.map(
+        lambda n, o: jnp.where(
+            done.reshape(done.shape + (1,) * (o.ndim - 1)),
+            n if n.dtype == o.dtype else n.astype(o.dtype),
+            o,
+        ),
+        reset(keys),
+        now,
+    )
+
+
+def in_blocks(reset: Any, keys: jax.Array, done: jax.Array, now: Any) -> Any:
+    """Resets the lanes that are done, a sixteenth of all at a time."""
+    lanes = done.shape[0]
+    size = -(-lanes // 16)
+    place = jnp.where(done, jnp.cumsum(done) - 1, lanes)
+    found = jnp.full(16 * size, lanes).at[place].set(jnp.arange(lanes), mode="drop")
+
+    def fresh(at: jax.Array) -> Any:
+        new = reset(keys.at[at].get(mode="clip"))
+        return jax.tree.map(lambda n, o: n if n.dtype == o.dtype else n.astype(o.dtype), new, now)
+
+    def block(index: jax.Array, now: Any) -> Any:
+        at = jax.lax.dynamic_slice_in_dim(found, index * size, size)
+        # Always so; left in the loop as it is, the reset would be compiled badly.
+        new = jax.lax.cond(
+            at[0] < lanes,
+            fresh,
+            lambda _: jax.tree.map(lambda o: jax.lax.full((size, *o.shape[1:]), 0, o.dtype), now),
+            at,
+        )
+        return jax.tree.map(lambda o, n: o.at[at].set(n, mode="drop"), now, new)
+
+    return jax.lax.fori_loop(0, (done.sum() + size - 1) // size, block, now)
+
+
+def late(
+    env: Any, policy: Any, lanes: int, steps: int, extra: Any = None, renew: Any = every_lane
+) -> Any:
     """The fastest loop: the true state is carried, and reset under one cond a step later.
 
     Written here without the library, so that it is a base of comparison and not the library's own.
@@ -89,17 +130,7 @@ def late(env: Any, policy: Any, lanes: int, steps: int, extra: Any = None) -> An
             done = now[1].last()
 
             def fresh() -> Any:
-                return jax.tree.map(
-                    lambda n, o: (
-                        jnp.where(
-                            done.reshape(done.shape + (1,) * (o.ndim - 1)), n.astype(o.dtype), o
-                        )
-                        if n.dtype != o.dtype
-                        else jnp.where(done.reshape(done.shape + (1,) * (o.ndim - 1)), n, o)
-                    ),
-                    reset(jax.random.split(key, lanes)),
-                    now,
-                )
+                return renew(reset, jax.random.split(key, lanes), done, now)
 
             return jax.lax.cond(done.any(), fresh, lambda: now)
 
@@ -187,6 +218,7 @@ def programs(env: Any, policy: Any, lanes: int, steps: int, max_steps: int) -> l
     traces = specs(max_steps)
     size = (lanes, steps)
     rows = [
+        compile_program(BLOCKS, late(env, policy, *size, renew=in_blocks), key),
         compile_program(LATE, late(env, policy, *size), key),
         compile_program("usual auto-reset, untraced", usual(env, policy, *size), key),
     ]
@@ -203,10 +235,11 @@ def programs(env: Any, policy: Any, lanes: int, steps: int, max_steps: int) -> l
         return state, action, result.reward
 
     name = "late reset + scan outputs of the full state"
-    rows.append(compile_program(name, late(env, policy, *size, full), key))
+    rows.append(compile_program(name, late(env, policy, *size, full, in_blocks), key))
     for how in ("debug.callback", "ordered io_callback"):
         extra = recorder(env, policy, lanes, how)
-        rows.append(compile_program(by_callback(how), late(env, policy, *size, extra), key))
+        program = late(env, policy, *size, extra, in_blocks)
+        rows.append(compile_program(by_callback(how), program, key))
     return rows
 
 
@@ -288,7 +321,7 @@ def main() -> None:
     build = {"jaxarc": jaxarc_programs, "cartpole": cartpole_programs}[args.env]
     rows, marker = build(lanes, steps)
     measure(rows, args.rounds)
-    bases = {"late": rows[0], "usual": rows[1]}
+    bases = {"blocks": rows[0], "usual": rows[2]}
     print(f"{args.env}: {lanes} lanes x {steps} steps, {args.rounds} rounds, median (quartiles)\n")
     print(table(rows, bases), "\n")
     figures = {row.name: compiler_figures(row.compiled, marker) for row in rows if row.compiled}

@@ -89,7 +89,7 @@ def lines(data: Any) -> Iterator[Line]:
 
 
 def _of_overhead(data: Mapping[str, Any]) -> Iterator[Line]:
-    base = f"late reset, untraced; {data['lanes']:,} lanes x {data['steps']:,} steps"
+    base = f"{next(iter(data['results']))}; {data['lanes']:,} lanes x {data['steps']:,} steps"
     for name, cpu, _ in overheads(data):
         yield name, base, f"{cpu.median:.3f} ({cpu.low:.3f} to {cpu.high:.3f}) CPU time"
 
@@ -156,7 +156,7 @@ def _overhead_chart(data: Mapping[str, Any]) -> Any:
     title = f"{data['env']}: {data['lanes']:,} lanes x {data['steps']:,} steps"
     return figures.ratios(
         title,
-        f"Time of each program / late reset, untraced. {' · '.join(place(data))}",
+        f"Time of each program / {next(iter(data['results']))}. {' · '.join(place(data))}",
         rows,
         ("CPU time", "wall time"),
         budget=1.05,

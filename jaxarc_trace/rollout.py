@@ -1,9 +1,10 @@
 """Evaluation by one scan, traced: the fastest way to see what a policy does.
 
 Lanes are reset late: the loop carries the true state after a step, terminal or not, and the lanes
-whose episode is over are reset at the start of the next step, under one `cond` for all of them.
-So the terminal state is in the carry when the trace files it, and nothing is computed twice. The
-first reset of all lanes is that of the first step, so that the program has a reset only once.
+whose episode is over are reset at the start of the next step, those and no others, under one
+`cond`. So the terminal state is in the carry when the trace files it, and nothing is computed
+twice. The first reset of all lanes is that of the first step, so that the program has a reset only
+once.
 """
 
 from collections.abc import Callable
