@@ -158,11 +158,23 @@ def pack_words(
     return jax.lax.bitcast_convert_type(flat, dtype)
 
 
-def unfit(encoding: Encoding, value: Shaped[Array, "..."], lead: int) -> Bool[Array, "*lead"]:
-    """bool `[*lead axes]`: whether some value of the field cannot be held by its encoding."""
+def unfit(
+    encoding: Encoding,
+    value: Shaped[Array, "..."],
+    lead: int,
+    packed: UInt[Array, "*lead words"] | None = None,
+) -> Bool[Array, "*lead"]:
+    """bool `[*lead axes]`: whether some value of the field cannot be held by its encoding.
+
+    Args:
+        encoding: how it is laid out.
+        value: `[*lead axes, *shape]`.
+        lead: number of leading axes.
+        packed: what `pack` made of it, where that is known.
+    """
     flat = (*value.shape[:lead], math.prod(value.shape[lead:]))
     if encoding.kind == "box":
-        box = _box(value).astype(jnp.int32)
+        box = (_box(value) if packed is None else packed).astype(jnp.int32)
         area = (box[..., 2] - box[..., 0]) * (box[..., 3] - box[..., 1])
         count = functools.partial(jnp.sum, dtype=jnp.int32)
         return folded(count, value.astype(jnp.uint8).reshape(flat)) != area
@@ -224,7 +236,7 @@ def _pack_bits(values: UInt[Array, "*lead n"], bits: int) -> UInt8[Array, "*lead
         values = values.reshape(*values.shape[:-2], size * bits)
         bits = 1
     values = values.astype(jnp.uint8) & jnp.asarray(2**bits - 1, jnp.uint8)
-    if values.shape[-1] == 1:
+    if values.shape[-1] <= 1:
         return values
     per_byte = 8 // bits
     padding = -values.shape[-1] % per_byte

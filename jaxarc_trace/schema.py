@@ -156,9 +156,12 @@ class Section:
         lead = _lead_axes(self.fields, values)
         rank = len(lead)
         parts = [pack(field.encoding, values[field.name], rank) for field in self.fields]
-        checked = [field for field in self.fields if field.checked]
-        if checked:
-            bits = [codec.unfit(field.encoding, values[field.name], rank) for field in checked]
+        bits = [
+            codec.unfit(field.encoding, values[field.name], rank, part)
+            for field, part in zip(self.fields, parts, strict=True)
+            if field.checked
+        ]
+        if bits:
             parts.append(codec.pack(Encoding("bits", 0, 1), jnp.stack(bits, axis=-1), rank))
         return parts
 

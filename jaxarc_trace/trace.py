@@ -214,8 +214,15 @@ def end(trace: Trace, probe: Probe, state: Any, *, snapped: bool = False) -> Tra
         state: the true states after that transition, before any reset, `[all lanes, ...]`.
         snapped: does in the same turn what a `snapshot` after it would do.
     """
-    done = trace.running.done
     state = _traced(trace, probe, state)
+    # A rollout ends episodes in its loop and after it, and this is traced once for both.
+    ended = _ended_once if _hashable(probe) else _ended
+    return ended(trace, probe, state, jnp.asarray(snapped))
+
+
+def _ended(trace: Trace, probe: Probe, state: Any, snapped: Bool[Array, ""]) -> Trace:
+    """`end`, of the traced lanes."""
+    done = trace.running.done
     stats = trace.running.seen(probe.metrics(state))
     success = probe.success(state, trace.running.terminated)
     if success is not None:
@@ -227,10 +234,9 @@ def end(trace: Trace, probe: Probe, state: Any, *, snapped: bool = False) -> Tra
         closing = box.closing(trace.cursor)
         filed = done | (under_way & (closing | (snapped & ~box.closed)))
         box = replace(box, closed=box.closed | closing)
-    elif snapped:
-        filed = done | under_way
-    if snapped or box is not None:
-        stats = replace(stats, success=jnp.where(done, stats.success, jnp.int8(-1)))
+    else:
+        filed = done | (under_way & snapped)
+    stats = replace(stats, success=jnp.where(done, stats.success, jnp.int8(-1)))
     recent = _filed(trace, probe, filed, stats, state)
     shelf, eligible = _ranked(trace, recent, done, stats)
     zeros = Stats.zeros(done.shape, trace.plan.metrics)
@@ -252,9 +258,21 @@ def end(trace: Trace, probe: Probe, state: Any, *, snapped: bool = False) -> Tra
         fresh=trace.fresh | done,
         seen=seen,
         eligible=eligible,
-        framed=_framed(trace) if snapped else trace.framed,
+        framed=jnp.where(snapped, _framed(trace), trace.framed),
         box=box,
     )
+
+
+_ended_once = jax.jit(_ended, static_argnums=1)
+
+
+def _hashable(probe: Probe) -> bool:
+    """Whether it may be a static argument of jit, as a dataclass that can change may not."""
+    try:
+        hash(probe)
+    except TypeError:
+        return False
+    return True
 
 
 def snapshot(trace: Trace, probe: Probe, state: Any) -> Trace:

@@ -65,9 +65,7 @@ def test_a_figure_is_computed_from_the_rounds_in_the_file(tmp_path: Path) -> Non
     (results / "overhead_toy.json").write_text(json.dumps(data))
     (results / "other.json").write_text(json.dumps({"machine": MACHINE, "what": 1}))
     page, pictures = ran(tmp_path, results)
-    assert (
-        "| overhead_toy | ring | late reset, untraced; 2,000 lanes x 5 steps | 1.200 (1.2" in page
-    )
+    assert "| overhead_toy | ring | late; 2,000 lanes x 5 steps | 1.200 (1.2" in page
     assert "| other | in the file |  |  |" in page
     assert "| other.json | 2026-01-31 | A/B, 2 cores | jax 0.10.2 |" in page
     assert re.search(r">1\.2(00)?<", pictures["overhead_toy.svg"])

@@ -58,8 +58,7 @@ def rollout(key: jax.Array, spec: jt.TraceSpec = SPEC, num_steps: int = STEPS, *
         spec=spec,
         num_lanes=LANES,
         num_steps=num_steps,
-        probe=toy.probe(),
-        **more,
+        **{"probe": toy.probe(), **more},
     )
 
 
@@ -175,6 +174,20 @@ def test_a_rollout_goes_on_only_with_both_of_its_results():
     for part in ({"start": now}, {"trace": trace}):
         with pytest.raises(jt.SpecError, match="give both start= and trace= of the earlier call"):
             rollout(jax.random.key(0), **part)
+
+
+class Unhashable(toy.MarkedProbe):
+    """As a dataclass is that can be changed."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_a_probe_that_cannot_be_hashed_records_the_same():
+    probe = Unhashable(name="toy", goal=toy.probe().goal)
+    trace = jax.jit(lambda key: rollout(key, probe=probe))(jax.random.key(0))[1]
+    found, expected = jt.take(trace), jt.take(rolled_out(0)[1])
+    same(dict(found.columns), dict(expected.columns))
+    np.testing.assert_array_equal(found.records, expected.records)
 
 
 def value_of(weight: jax.Array, spec: jt.TraceSpec) -> tuple[jax.Array, Any]:
