@@ -125,6 +125,7 @@ class Loop:
         count = self.lane.shape[0]
         # As many lanes as a turn resets at once, so that the reset is traced for no other number.
         shapes = jax.eval_shape(self.reset, step, self.lane[: block_size(count) or count])
+        _refuse_other(self.env, shapes[1])
         state, timestep = jax.tree.map(
             lambda leaf: jax.lax.full((count, *leaf.shape[1:]), 0, leaf.dtype), shapes
         )
@@ -142,6 +143,7 @@ class Loop:
 
         def one(state: Any, timestep: Any) -> tuple[Any, Any]:
             action = self.policy(self.key, state, timestep)
+            _refuse_action(action, self.lane.shape[0])
             return action, self.env_step(state, action)[1]
 
         action, result = jax.eval_shape(one, state, timestep)
@@ -163,6 +165,7 @@ class Loop:
         now, trace = self.turn(*carry)
         key = jax.random.fold_in(jax.random.split(self.key)[1], now.step)
         action = self.policy(key, now.state, now.timestep)
+        _refuse_action(action, self.lane.shape[0])
         state, timestep = self.env_step(now.state, action)
         if trace is not None:
             trace = record(trace, self.probe, now.state, action, timestep)
@@ -182,3 +185,37 @@ class Loop:
         )
         state, timestep, trace = turn(trace, self.probe, done, now.state, now.timestep, resets)
         return RolloutState(state, timestep, now.step), trace
+
+
+def _refuse_other(env: Any, timestep: Any) -> None:
+    """Refuses an environment whose reset gives no Stoa time step.
+
+    Raises:
+        SpecError: naming what makes one of it.
+    """
+    if not callable(getattr(timestep, "last", None)):
+        raise SpecError(
+            "rollout: expected a Stoa environment, whose reset gives a state and a TimeStep, found "
+            f"{type(env).__name__}, whose reset gives {type(timestep).__name__} second; wrap it: "
+            "jt.environment(env)"
+        )
+
+
+def _refuse_action(action: Any, lanes: int) -> None:
+    """Refuses actions of another number of lanes.
+
+    Raises:
+        SpecError: saying the shape that was found.
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(action):
+        if jnp.shape(leaf)[:1] != (lanes,):
+            raise SpecError(
+                f"rollout: expected an action of each of the {lanes} lanes from the policy, found "
+                f"shape {list(jnp.shape(leaf))}{_at(path)}; policy(key, state, timestep) is called "
+                "once for all lanes"
+            )
+
+
+def _at(path: Any) -> str:
+    """Where in the action a leaf is, if it is not all of it."""
+    return f" at {jax.tree_util.keystr(path)}" if path else ""

@@ -176,6 +176,33 @@ def test_a_rollout_goes_on_only_with_both_of_its_results():
             rollout(jax.random.key(0), **part)
 
 
+@pytest.mark.parametrize("spec", [SPEC, jt.TraceSpec(level="off")], ids=["on", "off"])
+def test_a_policy_of_another_number_of_lanes_is_refused(spec):
+    def policy(key: jax.Array, state: Any, timestep: Any) -> Any:
+        return {"move": toy.numbered(key, state, timestep)[0]}
+
+    message = r"each of the 3 lanes from the policy, found shape \[\] at \['move'\]; policy\(key"
+    with pytest.raises(jt.SpecError, match=message):
+        jt.rollout(ENV, policy, jax.random.key(0), spec=spec, num_lanes=3, num_steps=2)
+
+
+def test_an_environment_of_another_form_is_refused_and_what_wraps_it_is_said():
+    class Other(toy.ScriptedEnv):
+        def reset(self, rng_key: jax.Array, env_params: Any = None) -> tuple[Any, Any]:
+            return super().reset(rng_key, env_params)[::-1]
+
+    with pytest.raises(jt.SpecError, match=r"whose reset gives ToyState second; wrap it: jt\.env"):
+        jt.rollout(
+            Other(ENV.script),
+            toy.numbered,
+            jax.random.key(0),
+            spec=SPEC,
+            num_lanes=3,
+            num_steps=2,
+            probe=toy.probe(),
+        )
+
+
 class Unhashable(toy.MarkedProbe):
     """As a dataclass is that can be changed."""
 
