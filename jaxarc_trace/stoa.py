@@ -137,7 +137,7 @@ class TraceWrapper(Wrapper[Any]):
         reset, lanes, params_each = env._vmap_reset, env._num_envs, env._vectorize_over_env_params  # noqa: SLF001
 
         def some(at: Int32[Array, " n"] | None = None) -> tuple[Any, Any]:
-            def of(leaf: Shaped[Array, "lane ..."]) -> Shaped[Array, "n ..."]:
+            def of(leaf: Any) -> Any:
                 return leaf if at is None else jnp.asarray(leaf).at[at].get(mode="clip")
 
             if own is not None:

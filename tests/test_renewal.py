@@ -116,7 +116,7 @@ def test_a_state_keeps_its_dtypes():
 @pytest.mark.parametrize("name", ["none", "some", "all"])
 def test_derivatives_are_those_of_where(name):
     """By the state and by what the resets read; forward, in reverse and under vmap."""
-    every, done = jnp.arange(LANES, dtype=jnp.int32), MASKS[name]
+    every, done = jnp.arange(LANES, dtype=jnp.int32), jnp.asarray(MASKS[name])
     scale = every.astype(jnp.float32)
 
     def fresh(weight: jax.Array, lanes: jax.Array) -> dict[str, jax.Array]:

@@ -13,7 +13,8 @@ RUN = (
     (
         "test_merge.py test_black_box.py test_sharding.py test_transforms.py test_levels.py "
         "test_plan.py test_probe.py test_wrap.py test_jaxarc_probe.py test_stoix.py test_codec.py "
-        "test_schema.py test_digest.py test_folding.py test_memory.py test_shared_leaves.py"
+        "test_schema.py test_digest.py test_folding.py test_memory.py test_shared_leaves.py "
+        "test_renewal.py"
     ),
     (
         "test_store.py test_episodes.py test_recording.py test_replay.py test_replay_faults.py "
