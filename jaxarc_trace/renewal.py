@@ -1,8 +1,8 @@
 """New episodes in the lanes whose episode is over, and only in those.
 
 Resetting every lane and choosing by `where`, as auto-reset usually does under vmap, costs JaxARC
-as much as stepping every lane does, whether one episode has ended or all have. Here the lanes that
-need it are reset, a block of them at a time.
+nearly as much as stepping every lane does, whether one episode has ended or all have. Here the
+lanes that need it are reset, a block of them at a time.
 """
 
 from collections.abc import Callable
@@ -48,14 +48,13 @@ def renewed(done: Bool[Array, "*lanes"], now: State, resets: Resets[State]) -> S
     if size is None or resets.some is None:
         return jax.tree.map(lambda new, old: _select(done, new, old), resets.every(), now)
     block = jax.ShapeDtypeStruct((size,), jnp.int32)
-    return _in_turns(now, done, eqx.filter_closure_convert(resets.some, block))
+    return _in_turns(now, done, eqx.filter_closure_convert(resets.some, block), size)
 
 
 @eqx.filter_custom_jvp
-def _in_turns(now: Any, done: Bool[Array, " lane"], some: Some[Any]) -> Any:
-    """The lanes that are done, block by block, in one loop of as many turns as are needed."""
+def _in_turns(now: Any, done: Bool[Array, " lane"], some: Some[Any], size: int) -> Any:
+    """The lanes that are done, `size` at a time, in one loop of as many turns as are needed."""
     count = done.shape[0]
-    size = block_size(count) or 1
 
     def fresh(lanes: Int32[Array, " block"]) -> Any:
         return jax.tree.map(like, some(lanes), now)
@@ -81,10 +80,9 @@ def _in_turns_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
     return eqx.filter_jvp(_by_where, primals, tangents)
 
 
-def _by_where(now: Any, done: Bool[Array, " lane"], some: Some[Any]) -> Any:
+def _by_where(now: Any, done: Bool[Array, " lane"], some: Some[Any], size: int) -> Any:
     """What `_in_turns` gives, of resets of every lane."""
     lanes = done.shape[0]
-    size = block_size(lanes) or 1
     every = jnp.arange(lanes + -lanes % size, dtype=jnp.int32).reshape(-1, size)
     fresh = jax.lax.map(some, jnp.minimum(every, lanes - 1))
     return jax.tree.map(
