@@ -15,6 +15,7 @@ from jaxarc_trace import blocks
 from jaxarc_trace.blocks import block_size, in_blocks
 from jaxarc_trace.renewal import Resets, renewed
 from tests import toy
+from tests.toy import same
 
 # Not a multiple of the block's three lanes.
 LANES, STEPS = 40, 24
@@ -31,22 +32,9 @@ ENV = toy.ScriptedEnv(toy.example_script((6,), 9))
 SPEC = jt.TraceSpec(keep="last", max_steps=7, capacity=STEPS, recent=STEPS)
 
 
-def plain(leaf: Any) -> np.ndarray:
-    keys = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(leaf) if keys else leaf)
-
-
-def same(left: Any, right: Any) -> None:
-    """Equal leaf by leaf, bit by bit."""
-    assert jax.tree.structure(left) == jax.tree.structure(right)
-    for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
-        assert a.dtype == b.dtype
-        np.testing.assert_array_equal(plain(a), plain(b))
-
-
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Calls a function with every lane reset, and packed, at once."""
+    """Calls a function with every lane reset at once."""
 
     def call(function: Any, *args: Any) -> Any:
         with monkeypatch.context() as patch:
@@ -129,17 +117,16 @@ def test_derivatives_are_those_of_where(name):
     def by_where(weight: jax.Array, x: jax.Array) -> jax.Array:
         return (jnp.where(done, fresh(weight, every)["x"], x**2) * scale).sum()
 
-    weights, x = jnp.linspace(0, 1, 3), jnp.linspace(-1, 1, LANES)
-    for transformed in (
-        lambda f: jax.grad(f, (0, 1)),
-        lambda f: jax.jacfwd(f, (0, 1)),
-        lambda f: jax.hessian(f, (0, 1)),
-        lambda f: jax.vmap(jax.grad(f, (0, 1)), (0, None)),
-        lambda f: jax.vmap(f, (0, None)),
+    weight, weights, x = jnp.float32(0.5), jnp.linspace(0, 1, 3), jnp.linspace(-1, 1, LANES)
+    for transformed, given in (
+        (lambda f: jax.grad(f, (0, 1)), weight),
+        (lambda f: jax.jacfwd(f, (0, 1)), weight),
+        (lambda f: jax.hessian(f, (0, 1)), weight),
+        (lambda f: jax.vmap(jax.grad(f, (0, 1)), (0, None)), weights),
+        (lambda f: jax.vmap(f, (0, None)), weights),
     ):
-        by_weight = weights if "vmap" in transformed.__code__.co_names else weights[1]
         found, expected = (
-            jax.jit(transformed(function))(by_weight, x) for function in (by_blocks, by_where)
+            jax.jit(transformed(function))(given, x) for function in (by_blocks, by_where)
         )
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), found, expected)
 
@@ -176,14 +163,12 @@ def rows_of(trace: Any) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-KEYS = jax.random.split(jax.random.key(3), LANES)
 BATCHES: dict[str, tuple[Any, jax.Array]] = {
-    "a key a lane": (VmapWrapper(ENV), KEYS),
-    "raw keys": (VmapWrapper(ENV), jax.random.key_data(KEYS)),
-    "one key": (VmapWrapper(ENV, num_envs=LANES), jax.random.key(3)),
-    "keys in the states": (VmapWrapper(AddRNGKey(ENV)), KEYS),
-    "keys in the states, one key": (VmapWrapper(AddRNGKey(ENV), LANES), jax.random.key(3)),
-    "parameters a lane": (VmapWrapper(AddRNGKey(ENV), vectorize_over_env_params=True), KEYS),
+    **toy.batches(ENV, LANES),
+    "parameters a lane": (
+        VmapWrapper(AddRNGKey(ENV), vectorize_over_env_params=True),
+        jax.random.split(jax.random.key(3), LANES),
+    ),
 }
 
 

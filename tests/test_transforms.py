@@ -13,6 +13,7 @@ import jaxarc_trace as jt
 from tests import toy
 from tests.histories import own_action, own_history
 from tests.oracle import check
+from tests.toy import same
 
 LANES, STEPS = 3, 20
 SPEC = jt.TraceSpec(keep={"best": 2, "failed": 2}, max_steps=4, capacity=9, recent=2)
@@ -20,18 +21,6 @@ SCRIPT = toy.example_script((LANES, STEPS + 1), 4)
 ENV = toy.ScriptedEnv(toy.example_script((6,), 4))
 STEP = jt.wrap_step(toy.scripted_step, SPEC, probe=toy.probe())
 LANE = jnp.arange(LANES, dtype=jnp.int32)
-
-
-def same(left: Any, right: Any) -> None:
-    """Equal leaf by leaf, bit by bit."""
-    assert jax.tree.structure(left) == jax.tree.structure(right)
-    for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
-        np.testing.assert_array_equal(_plain(a), _plain(b))
-
-
-def _plain(leaf: Any) -> np.ndarray:
-    keys = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(leaf) if keys else leaf)
 
 
 def begun() -> Any:

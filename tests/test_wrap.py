@@ -255,11 +255,7 @@ def check_ends(env: Any, state: Any, timesteps: Any) -> None:
 
 KEYS = jax.random.split(jax.random.key(3), LANES)
 ENVS: dict[str, tuple[Any, jax.Array]] = {
-    "a vmap, a key a lane": (VmapWrapper(ENV), KEYS),
-    "a vmap, raw keys": (VmapWrapper(ENV), jax.random.key_data(KEYS)),
-    "a vmap that splits one key": (VmapWrapper(ENV, num_envs=LANES), jax.random.key(3)),
-    "keys in the states": (VmapWrapper(AddRNGKey(ENV)), KEYS),
-    "keys in the states, one key": (VmapWrapper(AddRNGKey(ENV), LANES), jax.random.key(3)),
+    **toy.batches(ENV, LANES),
     "a wrapper around the vmap": (Counted(VmapWrapper(ENV, LANES)), jax.random.key(3)),
     "a batch by itself": (Batched(ENV.script), jax.random.key(3)),
 }

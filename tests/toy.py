@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from stoa import Environment, TimeStep
+from stoa.core_wrappers.vmap import VmapWrapper
+from stoa.core_wrappers.wrapper import AddRNGKey
 from stoa.spaces import ArraySpace, DiscreteSpace
 
 from jaxarc_trace import GenericProbe
@@ -25,6 +27,7 @@ __all__ = [
     "ScriptedEnv",
     "ToyState",
     "advance",
+    "batches",
     "example_script",
     "lane_states",
     "numbered",
@@ -32,6 +35,7 @@ __all__ = [
     "ones",
     "probe",
     "restarted",
+    "same",
     "scripted_step",
 ]
 
@@ -190,6 +194,32 @@ class ScriptedEnv(Environment):
     def state_space(self, env_params: Any = None) -> ArraySpace:
         del env_params
         return ArraySpace((2,), jnp.int32)
+
+
+def batches(env: Environment, lanes: int) -> dict[str, tuple[Any, jax.Array]]:
+    """A batch of an environment by each way of VmapWrapper to give keys, with what resets it."""
+    one = jax.random.key(3)
+    keys = jax.random.split(one, lanes)
+    return {
+        "a vmap, a key a lane": (VmapWrapper(env), keys),
+        "a vmap, raw keys": (VmapWrapper(env), jax.random.key_data(keys)),
+        "a vmap that splits one key": (VmapWrapper(env, num_envs=lanes), one),
+        "keys in the states": (VmapWrapper(AddRNGKey(env)), keys),
+        "keys in the states, one key": (VmapWrapper(AddRNGKey(env), lanes), one),
+    }
+
+
+def same(left: Any, right: Any) -> None:
+    """Asserts that two trees are equal leaf by leaf, bit by bit; keys included."""
+    assert jax.tree.structure(left) == jax.tree.structure(right)
+    for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(_plain(a), _plain(b))
+
+
+def _plain(leaf: Any) -> np.ndarray:
+    keys = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if keys else leaf)
 
 
 def numbered(key: jax.Array, state: Any, timestep: Any) -> jax.Array:
