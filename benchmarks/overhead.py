@@ -76,15 +76,16 @@ def usual(env: Any, policy: Any, lanes: int, steps: int) -> Any:
     return program
 
 
+def like(new: Any, old: Any) -> Any:
+    """A tree with the dtypes of another, as the carry of a scan needs it; PRNG keys as they are."""
+    return jax.tree.map(lambda n, o: n if n.dtype == o.dtype else n.astype(o.dtype), new, old)
+
+
 def every_lane(reset: Any, keys: jax.Array, done: jax.Array, now: Any) -> Any:
     """Resets all lanes, and chooses those that are done."""
     return jax.tree.map(
-        lambda n, o: jnp.where(
-            done.reshape(done.shape + (1,) * (o.ndim - 1)),
-            n if n.dtype == o.dtype else n.astype(o.dtype),
-            o,
-        ),
-        reset(keys),
+        lambda n, o: jnp.where(done.reshape(done.shape + (1,) * (o.ndim - 1)), n, o),
+        like(reset(keys), now),
         now,
     )
 
@@ -97,8 +98,7 @@ def in_blocks(reset: Any, keys: jax.Array, done: jax.Array, now: Any) -> Any:
     found = jnp.full(16 * size, lanes).at[place].set(jnp.arange(lanes), mode="drop")
 
     def fresh(at: jax.Array) -> Any:
-        new = reset(keys.at[at].get(mode="clip"))
-        return jax.tree.map(lambda n, o: n if n.dtype == o.dtype else n.astype(o.dtype), new, now)
+        return like(reset(keys.at[at].get(mode="clip")), now)
 
     def block(index: jax.Array, now: Any) -> Any:
         at = jax.lax.dynamic_slice_in_dim(found, index * size, size)
@@ -140,8 +140,7 @@ def late(
             action = policy(act, state, timestep)
             after, result = step(state, action)
             kept = extra(state, action, result) if extra else ()
-            result = jax.tree.map(lambda n, o: n.astype(o.dtype), result, timestep)
-            return (after, result), kept
+            return (after, like(result, timestep)), kept
 
         now = reset(jax.random.split(first, lanes))
         now, kept = jax.lax.scan(body, now, jax.random.split(acting, steps))
