@@ -7,11 +7,13 @@ import json
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import jax
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from jaxarc_trace.errors import SpecError
 from jaxarc_trace.timing import (
@@ -179,8 +181,9 @@ def sides(
         rounds: as `measure_overhead`.
         compiles: likewise.
     """
-    times = _compile_times(list(given.values()), compiles)
-    programs = [compile_program(name, f, *values) for name, (f, values) in given.items()]
+    with _no_persistent_cache():
+        times = _compile_times(list(given.values()), compiles)
+        programs = [compile_program(name, f, *values) for name, (f, values) in given.items()]
     measure(programs, rounds)
     return [
         _side(program, seconds, f, values)
@@ -203,6 +206,20 @@ def compared(
         machine=where,
         name=name,
     )
+
+
+@contextmanager
+def _no_persistent_cache() -> Iterator[None]:
+    """JAX compiles what it is given, though it may have a cache on disk that would answer."""
+    enabled = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)
+    # Whether there is a cache is looked up once, and remembered until this.
+    reset_cache()
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", enabled)
+        reset_cache()
 
 
 def _compile_times(given: Sequence[tuple[Any, Any]], compiles: int) -> list[list[float]]:

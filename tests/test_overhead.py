@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 import jaxarc_trace as jt
 from jaxarc_trace.overhead import Side, compared
@@ -144,6 +145,35 @@ def test_a_traced_program_may_have_arguments_of_its_own():
     )
     assert (found.compile.rounds, len(found.untraced.compile)) == (3, 3)
     assert found.traced.output_bytes == found.untraced.output_bytes + 8
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """A folder where JAX keeps each program that it compiles."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for values in (settings, before):
+        for name, value in values.items():
+            jax.config.update(name, value)
+        reset_cache()
+        if values is settings:
+            yield tmp_path
+
+
+def test_a_cache_of_compiled_programs_does_not_answer_for_the_compiler(cache):
+    def tripled(x: jax.Array) -> jax.Array:
+        return x * 3
+
+    value = jnp.ones(3)
+    jt.measure_overhead(tripled, lambda x: tripled(x) - 1, value, rounds=1, budget=None)
+    assert not [*cache.glob("jit__lambda*"), *cache.glob("jit_tripled*")]
+    # And it is in use again.
+    jax.jit(lambda x: tripled(x) + 1)(value)
+    assert len([*cache.glob("jit__lambda*-cache")]) == 1
 
 
 def test_above_the_budget_it_warns_and_says_how_sure_it_is():
