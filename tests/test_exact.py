@@ -1,6 +1,7 @@
 """What is recorded is what happened: bit for bit, beside a plain Python loop over the same keys."""
 
 import functools
+import operator
 from typing import Any
 
 import jax
@@ -68,31 +69,32 @@ def looped(action: str, seed: int, steps: int) -> list[dict[str, Any]]:
     world, act = env(action), jax.jit(player(action))
     probe = default_probe(world)
     reset, step = jax.jit(world.reset), jax.jit(jax.vmap(world.step))
+    put = jax.jit(
+        lambda batch, one, lane: jax.tree.map(lambda old, new: old.at[lane].set(new), batch, one)
+    )
     digests = jax.jit(lambda s: digest(probe.carried(s), s.step_count.shape[0]))
     resets, acts = jax.random.split(jax.random.key(seed))
 
     def fresh(lane: int, at: int) -> Any:
         return reset(jax.random.fold_in(jax.random.fold_in(resets, at), lane))
 
-    lanes = [fresh(lane, 0) for lane in range(LANES)]
+    lanes = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(fresh(i, 0) for i in range(LANES)))
     episodes = [{"lane": lane, "number": 0, "steps": []} for lane in range(LANES)]
     finished: list[dict[str, Any]] = []
     for at in range(steps):
-        state, timestep = jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes)
-        action_taken = act(jax.random.fold_in(acts, at), state, timestep)
-        after, result = step(state, action_taken)
-        marks = digests(state)
+        state, _ = lanes
+        action_taken = act(jax.random.fold_in(acts, at), *lanes)
+        lanes = step(state, action_taken)
+        seen = jax.tree.map(on_host, (state, action_taken, *lanes, digests(state)))
+        over = np.asarray(lanes[1].last())
         for lane in range(LANES):
-            one = functools.partial(jax.tree.map, lambda leaf, lane=lane: leaf[lane])
-            episodes[lane]["steps"].append(
-                (one(state), one(action_taken), one(after), one(result), marks[lane])
-            )
-            lanes[lane] = one(after), one(result)
-            if bool(result.last()[lane]):
+            one = jax.tree.map(operator.itemgetter(lane), seen)
+            episodes[lane]["steps"].append(one)
+            if over[lane]:
                 finished.append(episodes[lane])
                 number = episodes[lane]["number"] + 1
                 episodes[lane] = {"lane": lane, "number": number, "steps": []}
-                lanes[lane] = fresh(lane, at + 1)
+                lanes = put(lanes, fresh(lane, at + 1), lane)
     return finished + [episode for episode in episodes if episode["steps"]]
 
 
@@ -109,11 +111,16 @@ def episodes_of(recording: jt.Recording) -> list[jt.Episode]:
     ]
 
 
+def on_host(leaf: jax.Array) -> np.ndarray:
+    """As NumPy has it, of PRNG keys their data; a program for each small slice takes long."""
+    key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if key else leaf)
+
+
 def words(value: Any) -> np.ndarray:
     """The bytes of an array, PRNG keys included, so that NaN and -0.0 count as they are."""
-    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-        value = jax.random.key_data(value)
-    return np.ascontiguousarray(np.asarray(value)).view(np.uint8)
+    value = on_host(value) if isinstance(value, jax.Array) else value
+    return np.ascontiguousarray(value).view(np.uint8)
 
 
 def assert_same(episode: jt.Episode, truth: dict[str, Any]) -> None:
@@ -226,9 +233,14 @@ def _index(recording: jt.Recording, episode: jt.Episode) -> int:
     return int(np.flatnonzero(same)[0])
 
 
+@functools.cache
+def _template() -> Any:
+    return jax.jit(env("point").reset)(jax.random.key(0))[0]
+
+
 def _assert_last_step(step: Any, episode: jt.Episode) -> None:
     """The final state is what the environment makes of the last recorded state and action."""
-    template, _ = env("point").reset(jax.random.key(0))
+    template = _template()
     leaves = {name: jnp.asarray(value[-2]) for name, value in episode.states.items()}
     key = jax.random.wrap_key_data(leaves.pop("key"))
     state = type(template)(**{**template.__dict__, **leaves, "key": key})
