@@ -229,21 +229,27 @@ def _shifted(flat: Shaped[Array, "*lead n"], encoding: Encoding) -> UInt[Array, 
 
 def _pack_bits(values: UInt[Array, "*lead n"], bits: int) -> UInt8[Array, "*lead nbytes"]:
     """Unsigned `[*lead, n]` to bytes: `bits` of each value, least significant first."""
-    size = values.shape[-1]
     if 8 % bits:
         shifts = jnp.arange(bits, dtype=values.dtype).reshape((1,) * values.ndim + (bits,))
         values = (values[..., None] >> shifts) & jnp.ones((), values.dtype)
-        values = values.reshape(*values.shape[:-2], size * bits)
+        values = values.reshape(*values.shape[:-2], values.shape[-2] * bits)
         bits = 1
     values = values.astype(jnp.uint8) & jnp.asarray(2**bits - 1, jnp.uint8)
     if values.shape[-1] <= 1:
         return values
+    size = values.shape[-1]
+    whole = size - size % (8 // bits)
+    # The last byte, where it is not full, is made apart: filling it up would copy all the others.
+    ends = ((0, whole), (whole, size))
+    parts = [_overlaid(values[..., first:end], bits) for first, end in ends if first < end]
+    return jnp.concatenate(parts, axis=-1)
+
+
+def _overlaid(values: UInt8[Array, "*lead n"], bits: int) -> UInt8[Array, "*lead nbytes"]:
+    """Every second, fourth or eighth value from each of the first ones on, one over the other."""
     per_byte = 8 // bits
-    padding = -values.shape[-1] % per_byte
-    if padding:
-        values = jnp.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, padding)])
     packed = jax.lax.slice_in_dim(values, 0, None, per_byte, axis=-1)
-    for index in range(1, per_byte):
+    for index in range(1, min(per_byte, values.shape[-1])):
         part = jax.lax.slice_in_dim(values, index, None, per_byte, axis=-1)
         packed |= part << jnp.asarray(index * bits, jnp.uint8)
     return packed

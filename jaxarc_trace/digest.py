@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, UInt32
 
-from jaxarc_trace.folding import folded
+from jaxarc_trace.folding import in_columns
 
 __all__ = ["avalanche", "digest"]
 
@@ -35,7 +35,8 @@ def digest(tree: Any, lanes: int | None = None) -> UInt32[Array, "*lanes"]:
         uint32 `[lanes]` or a scalar. The places of the leaves matter, their names and shapes do
         not.
     """
-    total = jnp.zeros(() if lanes is None else lanes, jnp.uint32)
+    add = functools.partial(jnp.sum, dtype=jnp.uint32)
+    sums: dict[tuple[int, ...], UInt32[Array, "*lead _"]] = {}
     for index, leaf in enumerate(jax.tree.leaves(tree)):
         array = _discrete(leaf)
         if array is None:
@@ -44,8 +45,11 @@ def digest(tree: Any, lanes: int | None = None) -> UInt32[Array, "*lanes"]:
         size = math.prod(array.shape[lead:])
         words = array.reshape(*array.shape[:lead], size)
         weights = jnp.asarray(_weights(index, size)).reshape((1,) * lead + (size,))
-        total += folded(functools.partial(jnp.sum, dtype=jnp.uint32), words * weights)
-    return avalanche(total)
+        for part in in_columns(add, words * weights):
+            # What several leaves leave in the same shape is one sum from here on.
+            sums[part.shape] = sums[part.shape] + part if part.shape in sums else part
+    total = jnp.zeros(() if lanes is None else lanes, jnp.uint32)
+    return avalanche(sum((add(part, axis=-1) for part in sums.values()), total))
 
 
 def _discrete(leaf: Any) -> UInt32[Array, "..."] | None:
