@@ -211,7 +211,7 @@ def compared(
 @contextmanager
 def _no_persistent_cache() -> Iterator[None]:
     """JAX compiles what it is given, though it may have a cache on disk that would answer."""
-    enabled = jax.config.jax_enable_compilation_cache
+    enabled: bool = jax.config.values["jax_enable_compilation_cache"]
     jax.config.update("jax_enable_compilation_cache", False)
     # Whether there is a cache is looked up once, and remembered until this.
     reset_cache()

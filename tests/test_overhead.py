@@ -155,7 +155,7 @@ def cache(tmp_path):
         "jax_persistent_cache_min_compile_time_secs": 0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
-    before = {name: getattr(jax.config, name) for name in settings}
+    before = {name: jax.config.values[name] for name in settings}
     for values in (settings, before):
         for name, value in values.items():
             jax.config.update(name, value)
