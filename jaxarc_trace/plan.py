@@ -131,9 +131,9 @@ def pack_step(
 def record_words(plan: Plan) -> tuple[tuple[int, Any], ...]:
     """Length and dtype of each array that a record is kept in on the device.
 
-    One array a field, in its own words: their little-endian bytes side by side are the record.
-    Putting the small fields into one array would make XLA CPU assemble it byte by byte, which
-    costs a cheap environment more than the separate writes (`benchmarks/README.md`).
+    Words as wide as the fields' own: their little-endian bytes side by side are the record. Putting
+    all small fields into one array of bytes would make XLA CPU assemble it byte by byte, which
+    costs a cheap environment more than separate writes (`benchmarks/README.md`).
     """
     if not plan.spec.records_steps:
         return ()

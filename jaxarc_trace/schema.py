@@ -28,6 +28,9 @@ __all__ = ["Field", "RecordSchema", "Section"]
 
 SECTIONS = ("constant", "state", "step")
 
+# Words of a field that a device still writes together with its neighbours'.
+_FEW = 8
+
 
 @dataclass(frozen=True)
 class Field:
@@ -136,17 +139,42 @@ class Section:
     def pack_words(
         self, values: Mapping[str, Shaped[Array, "..."]]
     ) -> list[UInt[Array, "*lead _"]]:
-        """As `pack`, but one array a field, in `words`; their bytes side by side are the same."""
-        return self._packed(values, codec.pack_words)
+        """As `pack`, but the arrays of `words`; their bytes side by side are the same."""
+        parts = self._packed(values, codec.pack_words)
+        runs = [parts[run] for run in self._runs]
+        return [jnp.concatenate(run, axis=-1) if len(run) > 1 else run[0] for run in runs]
 
     @property
     def words(self) -> tuple[tuple[int, np.dtype], ...]:
-        """Length and dtype of the arrays that `pack_words` gives: the fields' and the bit set's."""
-        arrays = []
+        """Length and dtype of the arrays that `pack_words` gives.
+
+        One array a field, but small neighbours of one dtype share theirs.
+        """
+        parts = self._parts
+        return tuple((sum(size for size, _ in parts[run]), parts[run][0][1]) for run in self._runs)
+
+    @property
+    def _parts(self) -> list[tuple[int, np.dtype]]:
+        """Words and dtype of each field, and of the bit set."""
+        parts = []
         for field in self.fields:
             dtype = codec.word(field.encoding, field.dtype)
-            arrays.append((field.nbytes // dtype.itemsize, dtype))
-        return (*arrays, *[(self.unfit_bytes, np.dtype(np.uint8))] * bool(self.unfit_bytes))
+            parts.append((field.nbytes // dtype.itemsize, dtype))
+        return parts + [(self.unfit_bytes, np.dtype(np.uint8))] * bool(self.unfit_bytes)
+
+    @property
+    def _runs(self) -> list[slice]:
+        """Which of `_parts` make one array: each write costs more than a few words do."""
+        runs: list[slice] = []
+        before = None
+        for index, (size, dtype) in enumerate(self._parts):
+            shares = dtype if size <= _FEW else None
+            if shares is not None and shares == before:
+                runs[-1] = slice(runs[-1].start, index + 1)
+            else:
+                runs.append(slice(index, index + 1))
+            before = shares
+        return runs
 
     def _packed(
         self,

@@ -127,6 +127,13 @@ def test_the_words_of_a_device_are_the_same_bytes():
     assert np.array_equal(data, packer()(values))
 
 
+def test_small_neighbours_of_one_dtype_share_an_array():
+    # Grid; mask and picked; half; nibbles; keys; count, flag, wave and the bits of the unfit.
+    assert [size for size, _ in SECTION.words] == [18, 4 + 5, 3, 2, 2, 2 + 1 + 8 + 1]
+    apart = Section.of({"a": struct((9,), jnp.float32), "b": struct((), jnp.float32)})
+    assert apart.words == ((9, np.uint32), (1, np.uint32))
+
+
 def test_the_order_of_the_mapping_does_not_matter():
     backwards = dict(reversed(FIELDS.items()))
     assert Section.of(backwards, ENCODINGS) == SECTION
