@@ -13,7 +13,7 @@ from errors_texts import Entry, entries, said_by
 __all__ = ["FIXES", "ORDER", "PASSED_ON", "TOPICS", "page", "parts", "topic_of"]
 
 TOPICS = {
-    "Recording": """spec schema codec folding digest probe probes plan stats shelf memory blackbox trace lanebox
+    "Recording": """spec schema fields codec folding digest probe probes plan stats shelf memory blackbox trace lanebox
         slots verbs merge shard jaxarc environment adapters wrap rollout stoa stoix triggers take recording overhead
         timing""",
     "Saving and loading": """store store_write store_read store_pack store_format store_commit store_verify together

@@ -23,52 +23,14 @@ from jaxtyping import Array, Shaped, UInt, UInt8
 from jaxarc_trace import codec
 from jaxarc_trace.codec import Encoding
 from jaxarc_trace.errors import SchemaError
+from jaxarc_trace.fields import Field, encoding_for
 
-__all__ = ["Field", "RecordSchema", "Section"]
+__all__ = ["RecordSchema", "Section"]
 
 SECTIONS = ("constant", "state", "step")
 
 # Words of a field that a device still writes together with its neighbours'.
 _FEW = 8
-
-
-@dataclass(frozen=True)
-class Field:
-    """One named array of fixed shape and where its bytes lie in its section.
-
-    Attributes:
-        name: the field's name.
-        dtype: NumPy's name of its dtype, for instance `"int32"` or `"bfloat16"`.
-        shape: shape of one value, without lanes or time.
-        encoding: how it is laid out.
-        offset: its first byte within the section.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    encoding: Encoding
-    offset: int = 0
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes one value of the field takes."""
-        return codec.nbytes(self.encoding, self.dtype, self.shape)
-
-    @property
-    def checked(self) -> bool:
-        """Whether a value of the dtype exists that the encoding cannot hold."""
-        if self.encoding.kind != "bits":
-            return self.encoding.kind == "box"
-        lowest, highest = codec.integer_range(self.dtype)
-        return lowest < self.encoding.low or highest > self.encoding.high
-
-    @property
-    def allowed(self) -> str:
-        """What a `checked` field can hold, in words."""
-        if self.encoding.kind == "box":
-            return "one filled rectangle"
-        return f"[{self.encoding.low}, {self.encoding.high}]"
 
 
 @dataclass(frozen=True)
@@ -101,7 +63,7 @@ class Section:
         offset = 0
         # Large fields first: the small ones behind them can then be handled as one.
         for name, struct in sorted(shapes.items(), key=lambda item: (-_size(item[1]), item[0])):
-            encoding = _encoding_for(name, struct, (encodings or {}).get(name))
+            encoding = encoding_for(name, struct, (encodings or {}).get(name))
             field = Field(name, jnp.dtype(struct.dtype).name, tuple(struct.shape), encoding, offset)
             fields.append(field)
             offset += field.nbytes
@@ -302,7 +264,7 @@ def _section_from_json(data: Mapping[str, Any]) -> Section:
     for entry in data["fields"]:
         struct = jax.ShapeDtypeStruct(tuple(entry["shape"]), codec.numpy_dtype(entry["dtype"]))
         encoding = Encoding(**entry["encoding"])
-        same = _encoding_for(entry["name"], struct, encoding) == encoding
+        same = encoding_for(entry["name"], struct, encoding) == encoding
         if not same or struct.dtype.name != entry["dtype"]:
             raise SchemaError(
                 f"field {entry['name']!r} of {entry['dtype']}: expected an encoding "
@@ -327,51 +289,6 @@ def _section_from_json(data: Mapping[str, Any]) -> Section:
 
 def _size(struct: jax.ShapeDtypeStruct) -> int:
     return math.prod(struct.shape)
-
-
-def _encoding_for(name: str, struct: jax.ShapeDtypeStruct, wanted: Encoding | None) -> Encoding:
-    dtype = _plain_dtype(name, struct)
-    found = f"found {dtype.name} {list(struct.shape)}"
-    if wanted is not None and wanted.kind == "box":
-        sides = struct.shape if len(struct.shape) == 2 else (0,)
-        if dtype == jnp.bool_ and min(sides) >= 1 and max(sides) <= 255:
-            return wanted
-        raise SchemaError(
-            f"field {name!r}: a box needs a boolean [H, W] of 1 to 255 a side, {found}; "
-            "leave its encoding out"
-        )
-    if dtype == jnp.bool_:
-        return Encoding("bits", 0, 1)
-    integer = jnp.issubdtype(dtype, jnp.integer)
-    if wanted is None or wanted.kind == "raw":
-        if integer and jnp.iinfo(dtype).bits < 8:
-            return Encoding.between(*codec.integer_range(dtype.name))
-        return Encoding()
-    if not integer:
-        raise SchemaError(
-            f"field {name!r}: a range in bits needs an integer or boolean dtype, {found}; "
-            "leave its range out"
-        )
-    lowest, highest = codec.integer_range(dtype.name)
-    if wanted.low > highest or wanted.high < lowest:
-        raise SchemaError(
-            f"field {name!r}: the range [{wanted.low}, {wanted.high}] holds no value of its dtype, "
-            f"{found}; correct the range or leave it out"
-        )
-    return wanted
-
-
-def _plain_dtype(name: str, struct: jax.ShapeDtypeStruct) -> np.dtype:
-    """The field's dtype, if values of it have bytes of their own in NumPy."""
-    key = jnp.issubdtype(struct.dtype, jax.dtypes.extended)
-    narrow = jnp.issubdtype(struct.dtype, jnp.floating) and jnp.finfo(struct.dtype).bits < 8
-    if key or narrow:
-        cure = "jax.random.key_data of it" if key else "it as bfloat16"
-        raise SchemaError(
-            f"field {name!r}: expected a boolean, an integer, or a float or complex number of at "
-            f"least 8 bits, found {struct.dtype} {list(struct.shape)}; record {cure}"
-        )
-    return jnp.dtype(struct.dtype)
 
 
 def _lead_axes(

@@ -40,9 +40,9 @@ LAYERS = (
     layer("errors", "errors"),
     layer(
         "capture",
-        "triggers folding codec schema spec digest probe plan stats summary blocks shelf memory "
-        "blackbox trace lanebox slots renewal verbs merge shard jaxarc environment adapters probes "
-        "wrap rollout",
+        "triggers folding codec fields schema spec digest probe plan stats summary blocks shelf "
+        "memory blackbox trace lanebox slots renewal verbs merge shard jaxarc environment adapters "
+        "probes wrap rollout",
         eager="jax equinox chex numpy jaxtyping",
         lazy="jaxarc stoa",
     ),
