@@ -79,9 +79,10 @@ def play(env: Any, policy: Any, seed: int, lanes: int, steps: int) -> dict[str, 
         carry = reset(jax.random.split(start, lanes))
         return jax.lax.scan(body, carry, jax.random.split(run, steps))[1]
 
-    return jax.tree.map(_numpy, program(jax.random.key(seed)))
+    return jax.tree.map(on_host, program(jax.random.key(seed)))
 
 
-def _numpy(leaf: jax.Array) -> np.ndarray:
+def on_host(leaf: jax.Array) -> np.ndarray:
+    """As NumPy has it; of PRNG keys their data."""
     typed_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     return np.asarray(jax.random.key_data(leaf) if typed_key else leaf)

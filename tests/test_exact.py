@@ -17,7 +17,7 @@ from jaxarc_trace.digest import digest
 from jaxarc_trace.jaxarc import arc_state
 from jaxarc_trace.probes import default_probe
 from jaxarc_trace.recording import decode
-from tests.arc import SMALL, arc, player
+from tests.arc import SMALL, arc, on_host, player
 
 LANES, FIRST, SECOND, LIMIT = 6, 40, 24, 20
 SPEC = jt.TraceSpec(
@@ -109,12 +109,6 @@ def episodes_of(recording: jt.Recording) -> list[jt.Episode]:
         )
         for index in range(len(recording))
     ]
-
-
-def on_host(leaf: jax.Array) -> np.ndarray:
-    """As NumPy has it, of PRNG keys their data; a program for each small slice takes long."""
-    key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(leaf) if key else leaf)
 
 
 def words(value: Any) -> np.ndarray:
