@@ -25,12 +25,23 @@ from typing import Any, NamedTuple
 os.environ.setdefault("EQX_ON_ERROR", "off")
 
 import jax
-from overhead import LATE, by_callback, jaxarc_world, late, recorder, specs, traced
+from overhead import (
+    BLOCKS,
+    LATE,
+    by_callback,
+    every_lane,
+    in_blocks,
+    jaxarc_world,
+    late,
+    recorder,
+    specs,
+    traced,
+)
 from timing import Ratio, ratio, save_json
 
 LANES, STEPS = 256, 128
 CALLBACK = "debug.callback"
-ROWS = (LATE, *specs(1), by_callback(CALLBACK))
+ROWS = (BLOCKS, LATE, *specs(1), by_callback(CALLBACK))
 
 # What `compile_once` gave in each round, with an empty cache ("cold") and with a full one.
 Rounds = dict[str, list[dict[str, float]]]
@@ -48,8 +59,8 @@ def compile_once(row: str) -> dict[str, float]:
     if row in (found := specs(100)):
         program = traced(env, policy, found[row], *size)
     else:
-        extra = None if row == LATE else recorder(env, policy, LANES, CALLBACK)
-        program = late(env, policy, *size, extra)
+        extra = recorder(env, policy, LANES, CALLBACK) if row == by_callback(CALLBACK) else None
+        program = late(env, policy, *size, extra, every_lane if row == LATE else in_blocks)
     key = jax.random.key(0)
     # What was traced to lay out a record would be missing from the time of that row.
     jax.clear_caches()
@@ -75,7 +86,7 @@ def in_process(row: str, cache: str) -> dict[str, float]:
 
 
 class Row(NamedTuple):
-    """The rounds of one program: medians, and ratios to `LATE` within a round."""
+    """The rounds of one program: medians, and ratios to `BLOCKS` within a round."""
 
     cold: float
     cached: float
@@ -101,7 +112,7 @@ def summed_up(found: Rounds, base: Rounds) -> Row:
 
 def as_table(rows: Mapping[str, Row]) -> str:
     """The rows in Markdown, ratios with their quartiles."""
-    heads = ("", "cold, s", "of late reset", "its CPU time", "from JAX's cache, s", "instructions")
+    heads = ("", "cold, s", "of blocks", "its CPU time", "from JAX's cache, s", "instructions")
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for name, row in rows.items():
         shares = (f"{r.median:.2f} ({r.q1:.2f}–{r.q3:.2f})" for r in (row.wall, row.cpu))
@@ -116,7 +127,7 @@ def figures_of(rows: Mapping[str, Row]) -> Iterator[dict[str, Any]]:
         for what, against, value, unit in (
             ("compile cold", "", row.cold, "s"),
             ("compile from JAX's cache", "", row.cached, "s"),
-            ("compile cold, CPU time", LATE, row.cpu.median, "x"),
+            ("compile cold, CPU time", BLOCKS, row.cpu.median, "x"),
             ("instructions", "", row.instructions / 1000, "thousand"),
         ):
             yield {"what": f"{what}: {name}", "against": against, "value": value, "unit": unit}
@@ -137,7 +148,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as cache:
                 seen[row]["cold"].append(in_process(row, cache))
                 seen[row]["cached"].append(in_process(row, cache))
-    rows = {row: summed_up(found, seen[LATE]) for row, found in seen.items()}
+    rows = {row: summed_up(found, seen[BLOCKS]) for row, found in seen.items()}
     print(as_table(rows))
     if options.json:
         figures = list(figures_of(rows))

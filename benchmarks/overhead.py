@@ -120,10 +120,11 @@ def late(
     """The fastest loop: the true state is carried, and reset under one cond a step later.
 
     Written here without the library, so that it is a base of comparison and not the library's own.
+    The program goes on from the states and timesteps `now` that it is given, or resets all lanes.
     """
     reset, step = jax.vmap(env.reset), jax.vmap(env.step)
 
-    def program(key: jax.Array) -> Any:
+    def program(key: jax.Array, now: Any = None) -> Any:
         first, acting = jax.random.split(key)
 
         def turned(now: Any, key: jax.Array) -> Any:
@@ -142,7 +143,8 @@ def late(
             kept = extra(state, action, result) if extra else ()
             return (after, like(result, timestep)), kept
 
-        now = reset(jax.random.split(first, lanes))
+        if now is None:
+            now = reset(jax.random.split(first, lanes))
         now, kept = jax.lax.scan(body, now, jax.random.split(acting, steps))
         return turned(now, first), kept
 

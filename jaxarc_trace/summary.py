@@ -10,11 +10,21 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float32, Int32, UInt32
+from jaxtyping import Array, Bool, Float32, Int32, UInt32
 
 from jaxarc_trace.stats import Stats
 
-__all__ = ["END_STEP", "Held", "lane_of", "number_of", "on_host", "pack", "stats_of", "width"]
+__all__ = [
+    "END_STEP",
+    "Held",
+    "lane_of",
+    "no_row",
+    "number_of",
+    "on_host",
+    "pack",
+    "stats_of",
+    "width",
+]
 
 Tree = TypeVar("Tree")
 Held = Array | np.ndarray
@@ -22,6 +32,7 @@ Held = Array | np.ndarray
 
 _RETURN, _LENGTH, _FLAGS, _LANE, _NUMBER, END_STEP = range(6)
 _METRICS = 6
+_FLAG_BITS = 10
 
 
 def width(metrics: tuple[str, ...]) -> int:
@@ -60,6 +71,11 @@ def pack(
         *(_bits(value) for value in metrics),
     ]
     return jnp.stack(words, axis=-1)
+
+
+def no_row(rows: UInt32[Array, "*axes word"]) -> Bool[Array, "*axes"]:
+    """bool: whether the flags are none that `pack` gives; never, but a compiler does not know."""
+    return (rows[..., _FLAGS] >> _FLAG_BITS) != 0
 
 
 def stats_of(row: UInt32[np.ndarray, " word"], metrics: tuple[str, ...]) -> Stats:

@@ -34,7 +34,7 @@ from jaxarc_trace.shelf import Ends, Finishers, Shelf, empty_shelf, shelved
 from jaxarc_trace.stats import Stats
 from jaxarc_trace.triggers import Moment
 
-__all__ = ["Recent", "Trace", "begin", "due", "empty", "end", "record", "snapshot"]
+__all__ = ["Recent", "Trace", "begin", "due", "empty", "end", "record", "snapshot", "unread"]
 
 # Packing every lane where few begin or end costs more than the ring itself. States of fewer bytes
 # are packed sooner than looked for.
@@ -273,6 +273,17 @@ def _hashable(probe: Probe) -> bool:
     except TypeError:
         return False
     return True
+
+
+def unread(trace: Trace) -> Bool[Array, " lane"] | None:
+    """bool `[lane]`, never set, but known only when the `end` before has read its states.
+
+    States that a reset writes in place are copied by XLA before, all of those that `end` looks at,
+    unless the reset waits for this. None where states are so small that copies cost less.
+    """
+    if trace.plan.schema.state.nbytes < _SMALL:
+        return None
+    return summary.no_row(trace.recent.summary[0])
 
 
 def snapshot(trace: Trace, probe: Probe, state: Any) -> Trace:

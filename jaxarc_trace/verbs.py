@@ -141,16 +141,19 @@ def turn(
     def fresh(state: Any, beside: Value) -> tuple[Any, Value]:
         return renewed(done, (state, beside), resets)
 
-    def over(value: tuple[Any, Value], kept: Trace) -> tuple[tuple[Any, Value], Trace]:
+    def turned(value: tuple[Any, Value], kept: Trace) -> tuple[tuple[Any, Value], Trace]:
         # Of many lanes some end at almost every step, of a few traced ones seldom one.
         few = kept.lanes < done.shape[0]
         kept = (_end_some if few else trace.end)(kept, probe, value[0])
-        value = fresh(*value)
+        over = done
+        if (unread := trace.unread(kept)) is not None:
+            over |= unread.any() if few else unread
+        value = renewed(over, value, resets)
         return value, (_begin_some if few else trace.begin)(kept, probe, value[0])
 
     if isinstance(kept, Trace):
         condition = done.any() if kept.box is None else done.any() | trace.due(kept)
-        (state, beside), kept = _gated(condition, over, (state, beside), kept)
+        (state, beside), kept = _gated(condition, turned, (state, beside), kept)
         return state, beside, kept
     if kept is not None:
         kept = end(kept, probe, state)

@@ -76,7 +76,8 @@ class RenderReport:
             + plural(self.episodes, "episode")
         ]
         if self.skipped:
-            words.append(f"{number(self.skipped)} were there already")
+            verb = "was" if self.skipped == 1 else "were"
+            words.append(f"{number(self.skipped)} {verb} there already")
         if self.failed:
             words.append(f"{plural(len(self.failed), 'episode')} failed")
         lines = ["; ".join(words) + "."]

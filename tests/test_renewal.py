@@ -1,6 +1,7 @@
 """New episodes in the lanes that need one: block by block, the same as for all lanes at once."""
 
 import functools
+import re
 from typing import Any
 
 import jax
@@ -190,3 +191,32 @@ def test_a_wrapped_batch_is_reset_as_it_is_all_at_once(name, at_once):
     found, expected = play(), at_once(play)
     same(found, expected)
     assert np.asarray(found[1].last()).sum() > 4 * LANES
+
+
+@pytest.mark.parametrize("traced", [None, 16])
+def test_a_reset_waits_until_the_states_before_it_are_filed(traced):
+    lanes, board = 64, (13, 17)
+
+    def moved(key: Any, state: Any, action: jax.Array, params: Any) -> Any:
+        del key, params
+        after = {"board": state["board"].at[action, action].add(1), "time": state["time"] + 1}
+        return after, after["time"], {"reward": 1.0, "terminated": after["board"][0, 0] == 3}
+
+    def began(key: jax.Array, params: Any) -> Any:
+        del params
+        return {"board": jax.random.randint(key, board, 0, 3), "time": jnp.int32(0)}, jnp.int32(0)
+
+    env = jt.Environment("boards", began, moved)
+    spec = jt.TraceSpec(max_steps=9, lanes=traced)
+
+    def run(key: jax.Array) -> Any:
+        return jt.rollout(env, played, key, spec=spec, num_lanes=lanes, num_steps=20)
+
+    def played(key: jax.Array, state: Any, timestep: Any) -> jax.Array:
+        del state, timestep
+        return jax.random.randint(key, (lanes,), 0, 13)
+
+    text = jax.jit(run).lower(jax.random.key(0)).compile().as_text()
+    copies = re.findall(rf"(%\S+) = s32\[{lanes},13,17\]\S* copy\(", text)
+    # Two states are in use while a step is recorded. A third copy would be what `end` reads.
+    assert len(copies) <= 2, copies
