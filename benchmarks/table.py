@@ -137,7 +137,7 @@ def _of_growth(data: Mapping[str, Any]) -> Iterator[Line]:
 def charts(files: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Pictures by name."""
     for name, data in files.items():
-        if name.startswith("overhead_") and "results" in data:
+        if name.startswith(("overhead_", "turns_")) and "results" in data:
             yield name, _overhead_chart(data)
         elif isinstance(data, Mapping) and "growth" in data:
             yield name, _growth_chart(data)

@@ -47,6 +47,7 @@ def test_every_result_of_the_repository_is_in_the_table(tmp_path: Path) -> None:
         assert f"| {file.stem} | " in page
         assert f"| {file.name} | " in page
     assert {"overhead_jaxarc.svg", "overhead_cartpole.svg"} <= set(pictures)
+    assert {"turns_jaxarc_256.svg", "turns_cartpole.svg"} <= set(pictures)
     for svg in pictures.values():
         ET.fromstring(svg)  # noqa: S314 - our own
     again = tmp_path / "again"
