@@ -11,6 +11,7 @@ narrow. A row that runs the untraced program a second time says how much of a ra
 """
 
 import argparse
+import itertools
 import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,13 +28,13 @@ from overhead import (
     late,
     recorder,
     specs,
+    traced,
 )
 from timing import Program, measure, ratio, save_json
 
 import jaxarc_trace as jt
 
 CALLBACKS = ("debug.callback", "ordered io_callback")
-MOST_TURNS = 4096
 WORLDS: dict[str, tuple[Callable[[], tuple[Any, Any]], int, int, int]] = {
     "jaxarc": (jaxarc_world, 256, 32, 100),
     "cartpole": (lambda: (CartPole(), mlp_policy()), 1024, 128, 500),
@@ -50,13 +51,18 @@ def going_on(name: str, compiled: Any, *held: Any) -> Program:
         held: what the first call holds. It is copied, because other rows begin with the same.
     """
     now = jax.tree.map(jnp.copy, held)
-    keys = iter(list(jax.random.split(jax.random.key(1), MOST_TURNS)))
+    turns = itertools.count()
+    key = jax.random.key(0)
+
+    def prepare() -> None:
+        nonlocal key
+        key = jax.block_until_ready(jax.random.key(next(turns)))
 
     def run() -> None:
         nonlocal now
-        now = jax.block_until_ready(compiled(next(keys), *now))
+        now = jax.block_until_ready(compiled(key, *now))
 
-    return Program(name, run, compiled)
+    return Program(name, run, compiled, prepare=prepare)
 
 
 def compiled(program: Any, *held: Any) -> Any:
@@ -67,16 +73,21 @@ def compiled(program: Any, *held: Any) -> Any:
 
 def programs(env: Any, policy: Any, lanes: int, steps: int, max_steps: int) -> Iterator[Program]:
     """The untraced rollout first, then itself once more, and all others."""
-    size = {"num_lanes": lanes, "num_steps": steps}
     for name, spec in specs(max_steps).items():
 
         def rollout(key: jax.Array, now: Any, trace: Any, spec: jt.TraceSpec = spec) -> Any:
-            return jt.rollout(env, policy, key, spec=spec, start=now, trace=trace, **size)
+            return jt.rollout(
+                env,
+                policy,
+                key,
+                spec=spec,
+                num_lanes=lanes,
+                num_steps=steps,
+                start=now,
+                trace=trace,
+            )
 
-        def begin(key: jax.Array, spec: jt.TraceSpec = spec) -> Any:
-            return jt.rollout(env, policy, key, spec=spec, num_lanes=lanes, num_steps=1)
-
-        held = jax.jit(begin)(jax.random.key(0))
+        held = jax.jit(traced(env, policy, spec, lanes, 1))(jax.random.key(0))
         program = compiled(rollout, *held)
         yield going_on(name, program, *held)
         if name == "off":
@@ -91,7 +102,7 @@ def programs(env: Any, policy: Any, lanes: int, steps: int, max_steps: int) -> I
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--env", choices=tuple(WORLDS), default="jaxarc")
     parser.add_argument("--lanes", type=int)
     parser.add_argument("--steps", type=int)
