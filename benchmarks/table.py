@@ -78,8 +78,6 @@ def lines(data: Any) -> Iterator[Line]:
         yield from _of_figures(data["figures"])
     elif "results" in data and "env" in data:
         yield from _of_overhead(data)
-    elif "rows" in data and "env" in data:
-        yield from _of_bench(data)
     elif "rounds" in data and isinstance(data["rounds"], Mapping):
         yield from _of_storage(data)
     elif "growth" in data:
@@ -102,14 +100,6 @@ def overheads(data: Mapping[str, Any]) -> list[tuple[str, Ratio, Ratio]]:
         (name, ratio(row["cpu"], base["cpu"]), ratio(row["wall"], base["wall"]))
         for name, row in rows[1:]
     ]
-
-
-def _of_bench(data: Mapping[str, Any]) -> Iterator[Line]:
-    base = f"untraced; {data['env']}, {data['lanes']:,} lanes x {data['steps']:,} steps"
-    for row in data["rows"]:
-        cpu = row["cpu"]
-        figure = f"{cpu['median']:.3f} ({cpu['low']:.3f} to {cpu['high']:.3f}) CPU time"
-        yield row["name"], base, figure
 
 
 def _of_storage(data: Mapping[str, Any]) -> Iterator[Line]:

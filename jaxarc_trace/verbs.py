@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int32, UInt32
@@ -181,17 +182,19 @@ def _gated(
 ) -> tuple[Value, Trace]:
     """`function(value, kept)`, which may not change the ring, where the condition holds."""
     ring = kept.ring
+    # XLA takes arrays without a value out of a branch, and then copies all others at its end.
+    rest, without = eqx.partition(replace(kept, ring=()), lambda leaf: leaf.size > 0)
 
     def taken(value: Value, rest: Trace) -> tuple[Value, Trace]:
-        value, whole = function(value, replace(rest, ring=ring))
+        value, whole = function(value, replace(eqx.combine(rest, without), ring=ring))
         # Nothing is added, for the condition holds here; but XLA does not know, and so the next
         # row is written after this branch has read the ring. Unordered, it would copy the ring.
         cursor = whole.cursor + (~condition).astype(jnp.uint32)
-        return value, replace(whole, ring=(), cursor=cursor)
+        whole = replace(whole, ring=(), cursor=cursor)
+        return value, eqx.filter(whole, lambda leaf: leaf.size > 0)
 
-    rest = replace(kept, ring=())
     value, rest = jax.lax.cond(condition, taken, lambda v, r: (v, r), value, rest)
-    return value, replace(rest, ring=ring)
+    return value, replace(eqx.combine(rest, without), ring=ring)
 
 
 def _own(kept: LaneTrace | LaneBox) -> Any:

@@ -53,7 +53,20 @@ def wrapped_loop() -> tuple[Any, tuple[Any, ...]]:
     return lambda carry: jax.lax.scan(body, carry, words)[0], (start,)
 
 
-def rolled_out(num_lanes: int = LANES) -> tuple[Any, tuple[Any, ...]]:
+class NothingConstant(toy.MarkedProbe):
+    """Every leaf may change in an episode, so that an array of the trace has no values."""
+
+    def constants(self, state: Any) -> dict[str, jax.Array]:
+        del state
+        return {}
+
+    def state(self, state: Any) -> dict[str, jax.Array]:
+        return {**super().constants(state), **super().state(state)}
+
+
+def rolled_out(
+    num_lanes: int = LANES, probe: toy.MarkedProbe | None = None
+) -> tuple[Any, tuple[Any, ...]]:
     """A policy that looks at nothing: what it writes depends on no branch taken before."""
     env = toy.ScriptedEnv(toy.example_script((8,)))
 
@@ -66,7 +79,7 @@ def rolled_out(num_lanes: int = LANES) -> tuple[Any, tuple[Any, ...]]:
             spec=SPEC.replace(lanes=LANES),
             num_lanes=num_lanes,
             num_steps=num_steps,
-            probe=toy.probe(),
+            probe=probe or toy.probe(),
             start=start,
             trace=trace,
         )
@@ -79,6 +92,9 @@ PROGRAMS = {
     "TraceWrapper": wrapped_loop,
     "rollout": rolled_out,
     "rollout, some of the lanes": functools.partial(rolled_out, LANES + 2),
+    "rollout, some of the lanes, nothing constant": functools.partial(
+        rolled_out, LANES + 2, NothingConstant(name="toy")
+    ),
 }
 
 
@@ -121,7 +137,7 @@ def test_no_branch_returns_the_ring_or_copies_the_shelf(name):
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_starts_and_ends_of_episodes_are_not_copied_at_every_step(name):
     text = compiled(name)[0].as_text()
-    starts = rf"u8\[\d+,{LANES},\d+\]"
+    starts = rf"u8\[\d+,{LANES},[1-9]\d*\]"
     assert list(results(text, starts))
     assert not [name for opcode, name in results(text, starts) if opcode.startswith("copy")]
 
