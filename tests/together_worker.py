@@ -47,6 +47,9 @@ def main() -> None:
     import jax
     from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+    # A program of several processes that one of them compiles and another finds in a cache can wait
+    # for itself for ever.
+    jax.config.update("jax_enable_compilation_cache", False)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(
         f"127.0.0.1:{port}", int(count), int(index), heartbeat_timeout_seconds=10
