@@ -5,8 +5,8 @@ a few steps and the next one follows at once, hundreds of times, so that a machi
 drifts from second to second moves both sides of a ratio, and the interval around its median is
 narrow. A row that runs the untraced program a second time says how much of a ratio is chance.
 
-    python benchmarks/turns.py                                       # JaxARC, 256 lanes x 16 steps
-    python benchmarks/turns.py --lanes 1024 --steps 4 --rounds 60
+    python benchmarks/turns.py                                       # JaxARC, 256 lanes x 32 steps
+    python benchmarks/turns.py --lanes 1024 --steps 8 --rounds 30
     python benchmarks/turns.py --env cartpole                        # 1,024 lanes x 128 steps
 """
 

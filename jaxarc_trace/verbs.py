@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int32, UInt32
+from jaxtyping import Array, Bool, Int32, Shaped, UInt32
 
 from jaxarc_trace import lanebox, slots, trace
 from jaxarc_trace.errors import SchemaError
@@ -183,7 +183,7 @@ def _gated(
     """`function(value, kept)`, which may not change the ring, where the condition holds."""
     ring = kept.ring
     # XLA takes arrays without a value out of a branch, and then copies all others at its end.
-    rest, without = eqx.partition(replace(kept, ring=()), lambda leaf: leaf.size > 0)
+    rest, without = eqx.partition(replace(kept, ring=()), _has_values)
 
     def taken(value: Value, rest: Trace) -> tuple[Value, Trace]:
         value, whole = function(value, replace(eqx.combine(rest, without), ring=ring))
@@ -191,10 +191,14 @@ def _gated(
         # row is written after this branch has read the ring. Unordered, it would copy the ring.
         cursor = whole.cursor + (~condition).astype(jnp.uint32)
         whole = replace(whole, ring=(), cursor=cursor)
-        return value, eqx.filter(whole, lambda leaf: leaf.size > 0)
+        return value, eqx.filter(whole, _has_values)
 
     value, rest = jax.lax.cond(condition, taken, lambda v, r: (v, r), value, rest)
     return value, replace(eqx.combine(rest, without), ring=ring)
+
+
+def _has_values(leaf: Shaped[Array, "..."]) -> bool:
+    return leaf.size > 0
 
 
 def _own(kept: LaneTrace | LaneBox) -> Any:

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,9 +13,10 @@ from stoa.core_wrappers.vmap import VmapWrapper
 from stoa.core_wrappers.wrapper import AddRNGKey
 
 import jaxarc_trace as jt
-from jaxarc_trace import blocks
+from jaxarc_trace import blocks, summary
 from jaxarc_trace.blocks import block_size, in_blocks
 from jaxarc_trace.renewal import Resets, renewed
+from jaxarc_trace.stats import Stats
 from tests import toy
 from tests.toy import same
 
@@ -220,3 +222,21 @@ def test_a_reset_waits_until_the_states_before_it_are_filed(traced):
     copies = re.findall(rf"(%\S+) = s32\[{lanes},13,17\]\S* copy\(", text)
     # Two states are in use while a step is recorded. A third copy would be what `end` reads.
     assert len(copies) <= 2, copies
+
+
+def test_what_a_reset_waits_for_is_never_set():
+    """A lane for which it were would be reset in the middle of its episode."""
+    success = jnp.arange(-128, 128, dtype=jnp.int8)
+    lane = jnp.full(success.shape, -1, jnp.int32)
+    number = lane.astype(jnp.uint32)
+    for over in (0, 1, 2, 3):
+        stats = replace(
+            Stats.zeros(success.shape, ("score",)),
+            success=success,
+            terminated=jnp.full(success.shape, over & 1 > 0),
+            truncated=jnp.full(success.shape, over & 2 > 0),
+        )
+        rows = summary.pack(stats, lane, number, number)
+        assert not summary.no_row(rows).any()
+    assert not summary.no_row(jnp.zeros_like(rows)).any()
+    assert summary.no_row(~jnp.zeros_like(rows)).all()
