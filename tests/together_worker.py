@@ -47,8 +47,7 @@ def main() -> None:
     import jax
     from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-    # A program of several processes that one of them compiles and another finds in a cache can wait
-    # for itself for ever.
+    # Read from a cache, the program with one shelf waits for itself for ever: docs/clusters.md.
     jax.config.update("jax_enable_compilation_cache", False)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(
