@@ -215,13 +215,6 @@ def end(trace: Trace, probe: Probe, state: Any, *, snapped: bool = False) -> Tra
         snapped: does in the same turn what a `snapshot` after it would do.
     """
     state = _traced(trace, probe, state)
-    # A rollout ends episodes in its loop and after it, and this is traced once for both.
-    ended = _ended_once if _hashable(probe) else _ended
-    return ended(trace, probe, state, jnp.asarray(snapped))
-
-
-def _ended(trace: Trace, probe: Probe, state: Any, snapped: Bool[Array, ""]) -> Trace:
-    """`end`, of the traced lanes."""
     done = trace.running.done
     stats = trace.running.seen(probe.metrics(state))
     success = probe.success(state, trace.running.terminated)
@@ -232,12 +225,14 @@ def _ended(trace: Trace, probe: Probe, state: Any, snapped: Bool[Array, ""]) -> 
     if box is not None:
         box = box.at_end(trace.cursor, done, stats)
         closing = box.closing(trace.cursor)
-        filed = done | (under_way & (closing | (snapped & ~box.closed)))
+        filed |= under_way & (closing | ~box.closed if snapped else closing)
         box = replace(box, closed=box.closed | closing)
-    else:
-        filed = done | (under_way & snapped)
-    stats = replace(stats, success=jnp.where(done, stats.success, jnp.int8(-1)))
-    recent = _filed(trace, probe, filed, stats, state)
+    elif snapped:
+        filed |= under_way
+    if filed is not done:
+        # Nobody knows it of an episode that goes on.
+        stats = replace(stats, success=jnp.where(done, stats.success, jnp.int8(-1)))
+    recent = _filed(trace, probe, filed, stats, state, most=snapped)
     shelf, eligible = _ranked(trace, recent, done, stats)
     zeros = Stats.zeros(done.shape, trace.plan.metrics)
     running = jax.tree.map(lambda new, old: jnp.where(done, new, old), zeros, trace.running)
@@ -258,21 +253,9 @@ def _ended(trace: Trace, probe: Probe, state: Any, snapped: Bool[Array, ""]) -> 
         fresh=trace.fresh | done,
         seen=seen,
         eligible=eligible,
-        framed=jnp.where(snapped, _framed(trace), trace.framed),
+        framed=_framed(trace) if snapped else trace.framed,
         box=box,
     )
-
-
-_ended_once = jax.jit(_ended, static_argnums=1)
-
-
-def _hashable(probe: Probe) -> bool:
-    """Whether it may be a static argument of jit, as a dataclass that can change may not."""
-    try:
-        hash(probe)
-    except TypeError:
-        return False
-    return True
 
 
 def unread(trace: Trace) -> Bool[Array, " lane"] | None:
@@ -300,7 +283,7 @@ def snapshot(trace: Trace, probe: Probe, state: Any) -> Trace:
     if trace.box is not None:
         # The states after the last step are there already, and these are later ones.
         mask &= ~trace.box.closed
-    recent = _filed(trace, probe, mask, stats, state)
+    recent = _filed(trace, probe, mask, stats, state, most=True)
     return replace(trace, recent=recent, framed=_framed(trace))
 
 
@@ -309,21 +292,27 @@ def _framed(trace: Trace) -> UInt32[Array, " part"]:
 
 
 def _filed(
-    trace: Trace, probe: Probe, mask: Bool[Array, " lane"], stats: Stats, state: Any
+    trace: Trace,
+    probe: Probe,
+    mask: Bool[Array, " lane"],
+    stats: Stats,
+    state: Any,
+    *,
+    most: bool,
 ) -> Recent:
     """`recent` with the final state and the summary of the lanes in `mask`."""
     section = trace.plan.schema.state
     fields = state_fields(trace.plan.spec, probe, state, trace.lanes)
     end_step = jnp.broadcast_to(trace.cursor - 1, mask.shape)
+    rows = summary.pack(stats, trace.lane, trace.number, end_step)
 
     def pack(values: Any) -> Any:
-        fields, *known = values
-        return pack_fields(section, fields, known[-1].shape), summary.pack(*known)
+        fields, rows = values
+        return pack_fields(section, fields, rows.shape[:1]), rows
 
     recent = trace.recent
-    kept = (recent.finals, recent.summary)
-    values = (fields, stats, trace.lane, trace.number, end_step)
-    finals, rows = _put(trace, mask, section.nbytes, kept, values, pack)
+    kept, values = (recent.finals, recent.summary), (fields, rows)
+    finals, rows = _put(trace, mask, section.nbytes, kept, values, pack, most=most)
     return Recent(recent.constants, finals, rows)
 
 
@@ -334,6 +323,8 @@ def _put(
     kept: Any,
     values: Any,
     pack: Callable[[Any], Any],
+    *,
+    most: bool = False,
 ) -> Any:
     """`kept` with `pack(values)` of the lanes in `mask`, each in the row of its episode.
 
@@ -344,6 +335,7 @@ def _put(
         kept: arrays `[rows, lane, ...]`.
         values: arrays `[lane, ...]`.
         pack: from values `[n, ...]` to arrays `[n, ...]` like those kept.
+        most: whether the mask holds most of the lanes, so that none is looked for.
     """
     lanes = trace.lanes
     rows = jax.tree.leaves(kept)[0].shape[0]
@@ -354,7 +346,7 @@ def _put(
         return jax.tree.map(lambda old, new: with_rows_at(old, at, new), kept, pack(values))
 
     block = block_size(lanes)
-    if block is None or size < _SMALL:
+    if most or block is None or size < _SMALL:
         every = jnp.arange(lanes, dtype=jnp.int32)
         return put(jnp.where(mask, every, lanes), kept, values)
 

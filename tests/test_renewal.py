@@ -13,8 +13,9 @@ from stoa.core_wrappers.vmap import VmapWrapper
 from stoa.core_wrappers.wrapper import AddRNGKey
 
 import jaxarc_trace as jt
-from jaxarc_trace import blocks, summary
+from jaxarc_trace import blocks, summary, verbs
 from jaxarc_trace.blocks import block_size, in_blocks
+from jaxarc_trace.probes import default_probe
 from jaxarc_trace.renewal import Resets, renewed
 from jaxarc_trace.stats import Stats
 from tests import toy
@@ -195,33 +196,52 @@ def test_a_wrapped_batch_is_reset_as_it_is_all_at_once(name, at_once):
     assert np.asarray(found[1].last()).sum() > 4 * LANES
 
 
+BOARD = (13, 17)
+
+
+def moved(key: Any, state: Any, action: jax.Array, params: Any) -> Any:
+    del key, params
+    after = {"board": state["board"].at[action, action].add(1), "time": state["time"] + 1}
+    return after, after["time"], {"reward": 1.0, "terminated": after["board"][0, 0] == 3}
+
+
+def began(key: jax.Array, params: Any) -> Any:
+    del params
+    return {"board": jax.random.randint(key, BOARD, 0, 3), "time": jnp.int32(0)}, jnp.int32(0)
+
+
+BOARDS = jt.Environment("boards", began, moved)
+
+
+def played(key: jax.Array, state: Any, timestep: Any) -> jax.Array:
+    del state
+    return jax.random.randint(key, timestep.reward.shape, 0, 13)
+
+
 @pytest.mark.parametrize("traced", [None, 16])
 def test_a_reset_waits_until_the_states_before_it_are_filed(traced):
-    lanes, board = 64, (13, 17)
-
-    def moved(key: Any, state: Any, action: jax.Array, params: Any) -> Any:
-        del key, params
-        after = {"board": state["board"].at[action, action].add(1), "time": state["time"] + 1}
-        return after, after["time"], {"reward": 1.0, "terminated": after["board"][0, 0] == 3}
-
-    def began(key: jax.Array, params: Any) -> Any:
-        del params
-        return {"board": jax.random.randint(key, board, 0, 3), "time": jnp.int32(0)}, jnp.int32(0)
-
-    env = jt.Environment("boards", began, moved)
+    lanes = 64
     spec = jt.TraceSpec(max_steps=9, lanes=traced)
 
     def run(key: jax.Array) -> Any:
-        return jt.rollout(env, played, key, spec=spec, num_lanes=lanes, num_steps=20)
-
-    def played(key: jax.Array, state: Any, timestep: Any) -> jax.Array:
-        del state, timestep
-        return jax.random.randint(key, (lanes,), 0, 13)
+        return jt.rollout(BOARDS, played, key, spec=spec, num_lanes=lanes, num_steps=20)
 
     text = jax.jit(run).lower(jax.random.key(0)).compile().as_text()
     copies = re.findall(rf"(%\S+) = s32\[{lanes},13,17\]\S* copy\(", text)
     # Two states are in use while a step is recorded. A third copy would be what `end` reads.
     assert len(copies) <= 2, copies
+
+
+def test_states_after_the_last_step_are_filed_all_at_once():
+    """Nearly every lane has one; a few at a time, they would be gathered for nothing."""
+    spec = jt.TraceSpec(max_steps=9, keep="last")
+    now, trace = jax.eval_shape(
+        lambda: jt.rollout(BOARDS, played, jax.random.key(0), spec=spec, num_lanes=64, num_steps=1)
+    )
+    probe = default_probe(BOARDS)
+    for verb, looped in ((verbs.end, True), (verbs.snapshot, False), (verbs.close, False)):
+        text = str(jax.make_jaxpr(lambda t, s, verb=verb: verb(t, probe, s))(trace, now.state))
+        assert ("while" in text) == looped, verb
 
 
 def test_what_a_reset_waits_for_is_never_set():
