@@ -79,7 +79,7 @@ def in_process(row: str, cache: str) -> dict[str, float]:
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
     }
     words = [sys.executable, __file__, "--row", row]
-    done = subprocess.run(  # noqa: S603 - this script
+    done = subprocess.run(
         words, env={**os.environ, **settings}, capture_output=True, text=True, check=True
     )
     return json.loads(done.stdout.splitlines()[-1])

@@ -241,7 +241,7 @@ def peak_bytes(words: tuple[Any, ...], path: Path, out: Path) -> int:
     command = [sys.executable, "-m", "jaxarc_trace.cli", name, str(path), *rest]
     # Linux counts the memory of this process until the new one is executed; a small one between
     # the two keeps that out.
-    done = subprocess.run(  # noqa: S603 - our own command
+    done = subprocess.run(
         [sys.executable, "-S", "-c", _PEAK, *command], capture_output=True, text=True, check=False
     )
     if done.returncode:

@@ -1,4 +1,3 @@
-# ruff: noqa: E501, INP001 - a script beside the pages; Markdown has longer lines
 """The page of every error and warning: their texts as they stand in the source, by what was done.
 
 A message says what was expected, what was found and what to do. What to do begins at the first

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a script beside the pages
 """Reads the texts of errors and warnings out of the source, without running it.
 
 `entries` finds each place that makes an error of the package, lists a problem of the settings, or

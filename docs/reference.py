@@ -1,4 +1,3 @@
-# ruff: noqa: E501, INP001, T201 - a script, which says what it did; Markdown has longer lines
 """Writes what of the documentation comes out of the code: commands, settings, the API's pages.
 
 Call it as `python docs/reference.py`: it writes commands.md, api.md, errors.md, and the table of

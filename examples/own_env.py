@@ -15,7 +15,7 @@ import jaxarc_trace as jt
 
 
 # --- The environment, in less than twenty lines.
-def start(key, params):  # noqa: ARG001 - nothing here depends on them
+def start(key, params):
     at = jax.random.randint(key, (), 5, 16, jnp.int32)
     return {"line": jnp.zeros((1, 21), jnp.int32).at[0, at].set(2), "at": at}, at
 
@@ -31,7 +31,7 @@ env = jt.Environment("walk", start, move, params={"slip": 0.1})
 
 
 # --- A policy for all lanes at once, and what to keep.
-def policy(key, state, timestep):  # noqa: ARG001 - it sees the observation alone
+def policy(key, state, timestep):
     away = jax.random.bernoulli(key, 0.3, timestep.observation.shape)
     return jnp.where(away, -1, 1)
 

@@ -32,7 +32,7 @@ class Background:
         self._pending: Future[None] | None = None
         # The executor's own exit handler comes first otherwise, and forbids the new threads
         # that Orbax starts for its work; Python has no public hook that is early enough.
-        threading._register_atexit(_finish, weakref.ref(self))  # type: ignore[attr-defined] # noqa: SLF001
+        threading._register_atexit(_finish, weakref.ref(self))  # type: ignore[attr-defined] # noqa: SLF001 - see above
 
     def submit(self, work: Callable[[], None]) -> None:
         """Begins work once the piece before is done; raises what that one raised."""

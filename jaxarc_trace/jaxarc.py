@@ -211,10 +211,10 @@ def _beginning(params: Any, constants: Mapping[str, Shaped[Array, "..."]]) -> An
     task_idx, pair_idx, key = (constants[name] for name in ("task_idx", "pair_idx", "key"))
     single = jax.tree.map(lambda leaf: leaf[task_idx], params.buffer)
     mode = jnp.asarray(params.episode_mode, jnp.int32)
-    grid, target, mask, target_mask, start, start_mask = functional._initialize_grids(  # noqa: SLF001
+    grid, target, mask, target_mask, start, start_mask = functional._initialize_grids(  # noqa: SLF001 - its steps have no other name
         single, pair_idx, mode, params, key
     )
-    return functional._create_initial_state(  # noqa: SLF001
+    return functional._create_initial_state(  # noqa: SLF001 - the same
         grid, target, mask, start, start_mask, target_mask, key, task_idx, pair_idx
     )
 

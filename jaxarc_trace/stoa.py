@@ -134,7 +134,7 @@ class TraceWrapper(Wrapper[Any]):
             return Resets(every)
 
         # Not the wrapper's `reset`, which splits one key where it knows the number of lanes.
-        reset, lanes, params_each = env._vmap_reset, env._num_envs, env._vectorize_over_env_params  # noqa: SLF001
+        reset, lanes, params_each = env._vmap_reset, env._num_envs, env._vectorize_over_env_params  # noqa: SLF001 - see above
 
         def some(at: Int32[Array, " n"] | None = None) -> tuple[Any, Any]:
             def of(leaf: Any) -> Any:

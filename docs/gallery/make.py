@@ -1,4 +1,4 @@
-# ruff: noqa: E402, INP001, T201 - a script that finds the package beside it and says what it did
+# ruff: noqa: E402 - it finds the package beside it
 """Draws the gallery: every operation, picture and theme, from episodes that JaxARC played.
 
     python docs/gallery/make.py            # writes README.md and pictures/ beside this file

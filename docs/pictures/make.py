@@ -1,4 +1,3 @@
-# ruff: noqa: INP001, T201 - a script, which says what it did
 """Draws the pictures of README and documentation: the viewer, as a browser shows it.
 
     python docs/pictures/make.py RUN
