@@ -229,8 +229,8 @@ def end(trace: Trace, probe: Probe, state: Any, *, snapped: bool = False) -> Tra
         box = replace(box, closed=box.closed | closing)
     elif snapped:
         filed |= under_way
-    if filed is not done:
-        # Nobody knows it of an episode that goes on.
+    if snapped or box is not None:
+        # Some of those filed go on, and whether these succeed nobody knows.
         stats = replace(stats, success=jnp.where(done, stats.success, jnp.int8(-1)))
     recent = _filed(trace, probe, filed, stats, state, most=snapped)
     shelf, eligible = _ranked(trace, recent, done, stats)
