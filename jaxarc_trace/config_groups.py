@@ -21,7 +21,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "level": ("off", "minimal", "standard", "verbose", "full"),
         "storage": ("development", "research", "production"),
         "publish": ("local", "wandb_basic", "wandb_full"),
-        "render": ("default", "colorblind", "high_contrast"),
+        "render": ("default", "colorblind", "high_contrast", "dark"),
     }
 )
 """The choices of each group. The first of `storage`, `publish` and `render` is the default."""

@@ -98,7 +98,7 @@ class GenericProbe:
     `done`, and `truncated` if a limit can end episodes. `done` is either of the two.
 
     Attributes:
-        name: the environment's name.
+        name: the environment's name, shown with its episodes; empty where it has none.
         encodings: declared integer ranges, by field name; everything else is kept raw.
         skip: fields that are not recorded, by name or prefix.
         constant: fields that do not change within an episode, by name.
@@ -109,7 +109,7 @@ class GenericProbe:
     there, with the nearest name that is.
     """
 
-    name: str = "environment"
+    name: str = ""
     encodings: Mapping[str, Encoding] = field(default_factory=dict)
     skip: tuple[str, ...] = ()
     constant: tuple[str, ...] = ()
@@ -158,8 +158,8 @@ class GenericProbe:
         return outcome_of(result)
 
     def describe(self) -> dict[str, Any]:
-        """The name and the facts given."""
-        return {"name": self.name, **self.facts}
+        """The name, where there is one, and the facts given."""
+        return {**({"name": self.name} if self.name else {}), **self.facts}
 
     def _recorded(self, state: Any) -> dict[str, Shaped[Array, "..."]]:
         leaves = named_leaves(state, root="state")

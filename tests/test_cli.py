@@ -252,9 +252,9 @@ def test_a_demo_that_fails_leaves_no_empty_folder(
 # ------------------------------------------------------------------------- as a user runs it
 
 
-def _shell(words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def _shell(words: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "EQX_ON_ERROR")}
-    environment |= {"PYTHONPATH": str(ROOT)}
+    environment |= {"PYTHONPATH": str(ROOT), **variables}
     return subprocess.run(
         ["/bin/sh", "-c", words],
         cwd=cwd,
@@ -300,7 +300,8 @@ def test_the_newcomers_command(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_episodes_in_a_fresh_folder(tmp_path: Path) -> None:
     words = f"{_DEMO} --lanes 8 --steps 40 --task 25ff71a9 --task 0d3d703e --out out --seed "
-    said = [_shell(words + str(seed), tmp_path) for seed in (3, 3, 4)]
+    # Without JaxARC's own checks, whose callbacks keep a program out of JAX's cache.
+    said = [_shell(words + str(seed), tmp_path, EQX_ON_ERROR="off") for seed in (3, 3, 4)]
     assert [done.returncode for done in said] == [0, 0, 0], said[0].stderr
     assert "so this is in out-2" in said[1].stdout
     folders = [tmp_path / name for name in ("out", "out-2", "out-3")]

@@ -214,7 +214,8 @@ def test_pictures_look_as_the_run_says_unless_told_otherwise(
     assert drawn("render=high_contrast") == jt.render.summary(episode, "high_contrast").as_svg()
     dark = jt.render.summary(episode, jt.render.theme("dark", digits=True)).as_svg()
     assert drawn("render.theme=dark", "render.digits=true") == dark
-    assert drawn("--theme", "dark") == jt.render.summary(episode, "dark").as_svg()
+    plain = jt.render.summary(episode, "dark").as_svg()
+    assert drawn("--theme", "dark") == plain == drawn("render=dark")
     assert command("report", run, "render=default", "--out", tmp_path / "r.html").code == 0
     said = command(
         "render", run, "render.formats=[png]", "--kind", "summary", "--out", tmp_path / "p"
@@ -227,7 +228,7 @@ def test_pictures_look_as_the_run_says_unless_told_otherwise(
     ("words", "message"),
     [
         (("storage=research",), "storage=research: expected settings of render, for the run is"),
-        (("render=dark",), "render: expected one of default, colorblind, high_contrast"),
+        (("render=drak",), "render: expected one of default, colorblind, high_contrast, dark"),
         (("render.theme=dark", "--theme", "dark"), "write render.theme=dark instead of --theme"),
     ],
 )

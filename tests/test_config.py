@@ -136,8 +136,8 @@ def test_all_problems_are_said_at_once() -> None:
     ) == [
         "storage.limt_gb: there is no such key; did you mean storage.limit_gb?",
         "levl: there is no such key; did you mean level?",
-        ("render: expected one of default, colorblind, high_contrast, found 'colourblind'; "
-        "did you mean colorblind?"),
+        ("render: expected one of default, colorblind, high_contrast, dark, found "
+        "'colourblind'; did you mean colorblind?"),
         "capture.max_steps: expected a whole number of at least 1, found 0",
         "capture.layout: expected one of auto, batch, lane, found 'batc'; did you mean 'batch'?",
         ("render.formats: expected a list of svg, png, gif, apng, webp, mp4, found "

@@ -71,7 +71,9 @@ def test_a_plan_lays_out_what_the_probe_shows():
     # Two bits a cell, four bytes of the clock, one bit set for what does not fit.
     assert plan.schema.state.nbytes == 4 + 4 + 1
     assert plan.schema.step.nbytes == 4 + 4 + 1 + 1 + 4
-    assert plan.environment == '{"name": "environment"}'
+    assert plan.environment == "{}"
+    named = planned(GenericProbe(name="toy", facts={"size": 3}))
+    assert named.environment == '{"name": "toy", "size": 3}'
 
 
 def test_a_plan_without_lanes_has_the_same_layout():

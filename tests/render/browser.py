@@ -82,7 +82,20 @@ class Viewer:
 
     def settle(self) -> None:
         """Waits for decoding, drawing, and the address that is written a moment later."""
-        self.page.wait_for_timeout(180)
+        self.wait(180)
+
+    def wait(self, milliseconds: int) -> None:
+        """Waits by the clock of the page, whose own timers have run by then."""
+        then = f"requestAnimationFrame(() => setTimeout(done, {milliseconds}))"
+        self.page.evaluate(f"new Promise((done) => {then})")
+
+    def still(self) -> str:
+        """Text of the page once nothing more is said to screen readers, which waits 0.35 s."""
+        before, after = None, self.text("body")
+        while before != after:
+            self.wait(500)
+            before, after = after, self.text("body")
+        return after
 
     @property
     def address(self) -> dict[str, str]:

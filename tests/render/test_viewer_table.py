@@ -106,15 +106,14 @@ def test_a_link_restores_everything(viewer: Viewer, real_report: Path) -> None:
     viewer.settle()
     address = viewer.address
     assert set(address) == {"e", "t", "c", "by", "q", "sort", "p", "d", "m"}
-    shown = viewer.page.locator("body").inner_text()
+    shown = viewer.still()
     viewer.open(real_report, "#" + "&".join(f"{k}={v}" for k, v in address.items()))
     # Two episodes are unpacked; on a busy machine that takes a moment.
-    for _ in range(50):
-        viewer.settle()
-        if viewer.page.locator("body").inner_text() == shown:
+    for _ in range(10):
+        if viewer.still() == shown:
             break
     assert viewer.address == address
-    assert viewer.page.locator("body").inner_text() == shown
+    assert viewer.text("body") == shown
 
 
 def test_going_back_returns_to_the_episode_before(viewer: Viewer, real_report: Path) -> None:
