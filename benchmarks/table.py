@@ -14,9 +14,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from timing import Ratio, base, ratio
+
 from jaxarc_trace.render import figures
 from jaxarc_trace.render.figures import Interval, Panel, Row, Series
-from jaxarc_trace.timing import Ratio, ratio
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
@@ -87,18 +88,17 @@ def lines(data: Any) -> Iterator[Line]:
 
 
 def _of_overhead(data: Mapping[str, Any]) -> Iterator[Line]:
-    base = f"{next(iter(data['results']))}; {data['lanes']:,} lanes x {data['steps']:,} steps"
+    against = f"{next(iter(data['results']))}; {data['lanes']:,} lanes x {data['steps']:,} steps"
     for name, cpu, _ in overheads(data):
-        yield name, base, f"{cpu.median:.3f} ({cpu.low:.3f} to {cpu.high:.3f}) CPU time"
+        yield name, against, f"{cpu.median:.3f} ({cpu.low:.3f} to {cpu.high:.3f}) CPU time"
 
 
 def overheads(data: Mapping[str, Any]) -> list[tuple[str, Ratio, Ratio]]:
     """Each program of an overhead benchmark against the first: ratios of CPU and of wall time."""
-    rows = list(data["results"].items())
-    base = rows[0][1]
+    first = base(data["results"])
     return [
-        (name, ratio(row["cpu"], base["cpu"]), ratio(row["wall"], base["wall"]))
-        for name, row in rows[1:]
+        (name, ratio(row["cpu"], first["cpu"]), ratio(row["wall"], first["wall"]))
+        for name, row in list(data["results"].items())[1:]
     ]
 
 

@@ -17,8 +17,10 @@ from jaxarc_trace.timing import (
 )
 
 __all__ = [
+    "AGAIN",
     "Program",
     "Ratio",
+    "base",
     "compile_program",
     "compiler_figures",
     "machine",
@@ -27,6 +29,27 @@ __all__ = [
     "save_json",
     "table",
 ]
+
+
+AGAIN = ", a second time"
+"""Ends the name of a row that runs the first row's program once more, with arrays of its own."""
+
+
+def base(results: Mapping[str, Mapping[str, list[float]]]) -> dict[str, list[float]]:
+    """What ratios are taken to: the first row, in each round the mean with itself once more.
+
+    Where a program's arrays happen to lie makes it faster or slower by a percent or two as long as
+    it runs, so a program that ran once is a base with an error that no number of rounds takes away.
+
+    Args:
+        results: `cpu` and `wall`, seconds of each round, by name of the row.
+    """
+    name = next(iter(results))
+    runs = [results[each] for each in (name, name + AGAIN) if each in results]
+    return {
+        kind: [statistics.fmean(times) for times in zip(*(run[kind] for run in runs), strict=True)]
+        for kind in ("cpu", "wall")
+    }
 
 
 def table(programs: list[Program], bases: Mapping[str, Program]) -> str:

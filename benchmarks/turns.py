@@ -3,7 +3,8 @@
 A training loop calls its program again and again with the trace donated. Here every program takes
 a few steps and the next one follows at once, hundreds of times, so that a machine whose speed
 drifts from second to second moves both sides of a ratio, and the interval around its median is
-narrow. A row that runs the untraced program a second time says how much of a ratio is chance.
+narrow. The untraced program runs twice, each with arrays of its own: ratios are taken to the mean
+of the two in each round, and what their own rows show is chance.
 
     python benchmarks/turns.py                                       # JaxARC, 256 lanes x 32 steps
     python benchmarks/turns.py --lanes 1024 --steps 8 --rounds 30
@@ -13,7 +14,7 @@ narrow. A row that runs the untraced program a second time says how much of a ra
 import argparse
 import itertools
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from overhead import (
     specs,
     traced,
 )
-from timing import Program, measure, ratio, save_json
+from timing import AGAIN, Program, base, measure, ratio, save_json
 
 import jaxarc_trace as jt
 
@@ -91,7 +92,7 @@ def programs(env: Any, policy: Any, lanes: int, steps: int, max_steps: int) -> I
         program = compiled(rollout, *held)
         yield going_on(name, program, *held)
         if name == "off":
-            yield going_on("off, a second time", program, *held)
+            yield going_on(name + AGAIN, program, *held)
 
     now = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), lanes))
     extras = {by_callback(how): recorder(env, policy, lanes, how) for how in CALLBACKS}
@@ -114,18 +115,19 @@ def main() -> None:
     rows = list(programs(*world(), lanes, steps, max_steps))
     measure(rows, args.rounds)
     print(f"{args.env}: {lanes} lanes x {steps} steps, {args.rounds} rounds\n")
-    print(table(rows))
+    results = {row.name: {"wall": row.wall, "cpu": row.cpu} for row in rows}
+    print(table(results))
     if args.json:
-        results = {row.name: {"wall": row.wall, "cpu": row.cpu} for row in rows}
         save_json(args.json, env=args.env, lanes=lanes, steps=steps, results=results)
 
 
-def table(rows: list[Program]) -> str:
-    """Ratios to the first row as Markdown, each with an interval that holds the true median."""
+def table(results: Mapping[str, Mapping[str, list[float]]]) -> str:
+    """Ratios to the untraced program, each with an interval that holds the true median."""
+    off = base(results)
     lines = ["| program | ms | CPU time / off | wall time / off |", "|---|---|---|---|"]
-    for row in rows:
-        cpu, wall = ratio(row.cpu, rows[0].cpu), ratio(row.wall, rows[0].wall)
-        lines.append(f"| {row.name} | {1000 * statistics.median(row.wall):.1f} | {cpu} | {wall} |")
+    for name, row in results.items():
+        cpu, wall = ratio(row["cpu"], off["cpu"]), ratio(row["wall"], off["wall"])
+        lines.append(f"| {name} | {1000 * statistics.median(row['wall']):.1f} | {cpu} | {wall} |")
     return "\n".join(lines)
 
 

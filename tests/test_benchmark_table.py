@@ -73,6 +73,15 @@ def test_a_figure_is_computed_from_the_rounds_in_the_file(tmp_path: Path) -> Non
     assert re.search(r">1\.5(00)?<", pictures["overhead_toy.svg"])
 
 
+def test_a_program_that_ran_twice_is_a_base_by_its_mean(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    timing = importlib.import_module("timing")
+    once = {"off": {"cpu": [1.0, 2.0], "wall": [3.0, 4.0]}, "ring": {"cpu": [9.0], "wall": [9.0]}}
+    assert timing.base(once) == once["off"]
+    again = {"off, a second time": {"cpu": [3.0, 2.0], "wall": [3.0, 6.0]}}
+    assert timing.base(once | again) == {"cpu": [2.0, 2.0], "wall": [3.0, 5.0]}
+
+
 def test_a_page_without_markers_is_left_alone(
     script: ModuleType, tmp_path: Path, monkeypatch
 ) -> None:

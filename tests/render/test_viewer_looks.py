@@ -22,8 +22,6 @@ WANDERING = NAMES.index("wandering")
 
 def test_ten_thousand_episodes_scroll(viewer: Viewer, many_report: Path) -> None:
     viewer.open(many_report)
-    drawn = viewer.page.evaluate("performance.getEntriesByName('first-step')[0].startTime")
-    assert drawn < 4000  # milliseconds; benchmarks/report.py has the figure of a quiet machine
     assert viewer.text("#count") == "10,000 episodes"
     table = viewer.page.locator("#table")
     for share in (0.5, 1.0):
