@@ -15,6 +15,7 @@ from jaxarc_trace.errors import NotATraceError, StoreError
 from jaxarc_trace.limits import read_limits
 from jaxarc_trace.locks import writer_of
 from jaxarc_trace.manifest import is_run, read_manifest
+from jaxarc_trace.names import located
 from jaxarc_trace.pins import read_pins
 from jaxarc_trace.saves import TRACES, folder_bytes, leased_saves, open_saves, saves_of
 from jaxarc_trace.store_format import COMMIT
@@ -62,7 +63,7 @@ def list_runs(root: PathLike) -> list[RunSummary]:
     Raises:
         NotATraceError: when there is no directory.
     """
-    top = Path(root).absolute()
+    top = located(root)
     if not top.is_dir():
         raise NotATraceError(f"{top}: expected a directory of runs, found none; check the path")
     if _store_at(top) is not None:
@@ -80,7 +81,7 @@ def describe(path: PathLike) -> dict[str, Any]:
         NotATraceError: when neither is at the path.
         StoreError: when it is damaged.
     """
-    where = Path(path).absolute()
+    where = located(path)
     if is_run(where):
         limits = read_limits(where)
         return {
@@ -138,7 +139,7 @@ def verify_all(path: PathLike) -> list[Verification]:
 
 def verify_each(path: PathLike) -> Iterator[Verification]:
     """As `verify_all`, one after the other."""
-    where = Path(path).absolute()
+    where = located(path)
     store = _store_at(where)
     if store is not None:
         yield verify_store(store)
@@ -160,7 +161,7 @@ def episodes_at(path: PathLike) -> Episodes:
         StoreError: when the index of a store is damaged; of a run's saves such a one is left
             out with a RuntimeWarning.
     """
-    where = Path(path).absolute()
+    where = located(path)
     store = _store_at(where)
     if store is not None:
         return Episodes.join([open_store(store)])

@@ -22,6 +22,7 @@ from jaxarc_trace.commands_common import (
     warned,
 )
 from jaxarc_trace.errors import SpecError
+from jaxarc_trace.names import located
 
 if TYPE_CHECKING:
     from jaxarc_trace.cleaning import Cleaning, Removal
@@ -151,7 +152,7 @@ def _key(run: Path, word: str, process: int | None, *, known: bool) -> tuple[int
 
     read_manifest(run)
     with warned():
-        episodes = open_saves(run.absolute())
+        episodes = open_saves(located(run))
     keys = (
         [
             (episodes.locate(i)[0].key[1], int(lane), int(number))

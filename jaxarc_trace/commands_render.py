@@ -220,6 +220,8 @@ def report(  # noqa: PLR0913 - one argument an option
     """
     from jaxarc_trace.render import report as write_report
 
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise SpecError(f"expected --out to end in .html, found {out.name!r}.")
     look = _look(_settings(run, overrides, theme), theme)
     found = chosen(selected(open_run(run), where), best=best, worst=worst, failed=failed)
     done = write_report(found, out, title=run.absolute().name, theme=look)

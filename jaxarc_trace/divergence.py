@@ -59,7 +59,13 @@ class Difference:
     def __str__(self) -> str:
         place = f"{list(self.where)} " if self.where else ""
         count = f"{self.differing} of {self.of} differ, first " if self.of > 1 else ""
-        return f"{self.leaf}: {count}{place}recorded {self.recorded:.9g}, found {self.found:.9g}"
+        values = f"recorded {_exact(self.recorded)}, found {_exact(self.found)}"
+        return f"{self.leaf}: {count}{place}{values}"
+
+
+def _exact(value: float) -> str:
+    """Whole numbers with all their digits, such as digests."""
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 2**53 else f"{value:.9g}"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from jaxarc_trace.exchange_jsonl import read_jsonl, write_jsonl
 from jaxarc_trace.exchange_parts import Packed, gathered, selected
 from jaxarc_trace.exchange_tables import read_npz, write_npz, write_parquet
 from jaxarc_trace.fresh import fresh_file
+from jaxarc_trace.names import located
 from jaxarc_trace.source import Source
 from jaxarc_trace.store import save
 
@@ -56,7 +57,7 @@ def export(episodes: Episodes, path: PathLike, *, skip_damaged: bool = False) ->
         CorruptEpisodeError: when an episode is damaged.
         MissingExtraError: when polars or zstandard is needed and not installed.
     """
-    target = Path(path).absolute()
+    target = located(path)
     ending, write = _format(target)
     skipped: list[str] = []
     with fresh_file(target) as partial:
@@ -76,7 +77,7 @@ def import_file(path: PathLike, destination: PathLike) -> list[Path]:
         StoreError: when the file is not such an export, or the destination is taken.
         CorruptEpisodeError: when the bytes of an episode are not what was exported.
     """
-    file, target = Path(path).absolute(), Path(destination).absolute()
+    file, target = located(path), located(destination)
     if file.suffix == ".npz":
         headers, found = read_npz(file)
     elif file.name.endswith(_LINES):

@@ -1,9 +1,11 @@
-"""Names for files: safe on any file system, from text that may hold anything."""
+"""Names and places of files: names safe on any file system, from text that may hold anything."""
 
+import os
 import re
 import unicodedata
+from pathlib import Path
 
-__all__ = ["slug"]
+__all__ = ["located", "slug"]
 
 LONGEST = 60
 
@@ -18,3 +20,13 @@ def slug(text: str, default: str = "run") -> str:
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")[:LONGEST].rstrip("-._")
     return safe or default
+
+
+def located(path: str | os.PathLike[str]) -> Path:
+    """The absolute path, without `..`, which TensorStore refuses.
+
+    Links are followed only where there is a `..`, as the file system does; elsewhere the path stays
+    as it was given.
+    """
+    found = Path(path).absolute()
+    return found.resolve() if ".." in found.parts else found

@@ -22,6 +22,7 @@ from jaxarc_trace import errors
 from jaxarc_trace.config_sections import Publish, TraceConfig
 from jaxarc_trace.errors import SpecError, require
 from jaxarc_trace.manifest import read_manifest
+from jaxarc_trace.names import located
 from jaxarc_trace.publish_config import address
 from jaxarc_trace.publish_ledger import Ledger
 from jaxarc_trace.publish_outcome import Published, outcome_of, status
@@ -120,7 +121,7 @@ def job_of(
         NotATraceError: when there is no run.
         SpecError: when the choice is wrong.
     """
-    path = (run.path if isinstance(run, Run) else Path(run)).absolute()
+    path = located(run.path if isinstance(run, Run) else run)
     read_manifest(path)
     given = _settings(config)
     theme = config.render.theme if isinstance(config, TraceConfig) else "default"

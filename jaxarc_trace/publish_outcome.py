@@ -12,6 +12,7 @@ from jaxarc_trace.config_run import CONFIG
 from jaxarc_trace.config_sections import TraceConfig
 from jaxarc_trace.errors import MissingExtraError
 from jaxarc_trace.manifest import read_manifest
+from jaxarc_trace.names import located
 from jaxarc_trace.publish_config import address
 from jaxarc_trace.publish_ledger import STATES, Ledger, read_ledger
 from jaxarc_trace.publish_names import without
@@ -148,7 +149,7 @@ def status(run: "str | PathLike[str]") -> list[dict[str, Any]]:
     Raises:
         NotATraceError: when there is no run.
     """
-    path = Path(run).absolute()
+    path = located(run)
     read_manifest(path)
     saves = tuple(saves_of(path))
     found = []

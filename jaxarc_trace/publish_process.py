@@ -133,7 +133,7 @@ def _heard(
         if event["event"] == "end":
             return None
         if event["event"] == "problem":
-            return f"{event['text']}, while {doing}"
+            return f"{event['text'].rstrip('.')}, while {doing}"
 
 
 def _read(stream: Any, said: "queue.Queue[str | None]") -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -68,7 +69,17 @@ def _imported(given: str) -> Any:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise SpecError(f"--env {given}: cannot be imported ({error}); check both names") from error
-    return found if hasattr(found, "step") else found()
+    if hasattr(found, "step"):
+        return found
+    try:
+        inspect.signature(found).bind()
+    except (TypeError, ValueError) as error:
+        raise SpecError(
+            f"--env {given}: expected an environment, or a function without arguments that makes "
+            f"one, found {type(found).__name__} ({error}); a step function is replayed in Python, "
+            "by jt.replay(episode, step, state=...)"
+        ) from error
+    return found()
 
 
 def _jaxarc(described: Mapping[str, Any], actions: frozenset[str]) -> Any:

@@ -47,7 +47,8 @@ def replay(episode: Any, env: Any, **options: Any) -> Any:
     Args:
         episode: an episode, or any number of them.
         env: the single environment they were recorded in, with its action wrappers; or its step
-            function `(state, action) -> (next_state, outcome)`, with `state=` an example.
+            function `(state, action) -> (next_state, outcome)`, or what `wrap_step` made of it,
+            with `state=` an example.
         options: those of `replays`; one episode is given back rebuilt unless `states=False`.
 
     Returns:
@@ -69,6 +70,7 @@ def replays(  # noqa: PLR0913 - one argument a choice
     env_params: Any = None,
     state: Any = None,
     action: Any = None,
+    terminal: Callable[[Any, Any], Any] | None = None,
     mode: Mode = "auto",
     tolerance: float = TOLERANCE,
     probes: Mapping[str, Callable[[Any, Any, Any], Any]] | None = None,
@@ -84,6 +86,8 @@ def replays(  # noqa: PLR0913 - one argument a choice
         env_params: passed on to the environment.
         state: an example state, where `env` is a step function.
         action: an example action, where it is neither an array nor a mapping.
+        terminal: for a step function that resets by itself, as `wrap_step` takes it; what
+            `wrap_step` made has its own.
         mode: `chain`, `step`, or `auto`: the chain, and where only real numbers drift in it, each
             step from its own recorded state.
         tolerance: for mode `step`, times `max(1, |value|)`.
@@ -100,7 +104,8 @@ def replays(  # noqa: PLR0913 - one argument a choice
     if not 0 <= tolerance < 1:
         raise SpecError(f"tolerance: expected a number from 0 to below 1, found {tolerance!r}")
     options = {
-        "probe": probe, "env_params": env_params, "state": state, "action": action, "added": probes,
+        "probe": probe, "env_params": env_params, "state": state, "action": action,
+        "terminal": terminal, "added": probes,
     }  # fmt: skip
     for group in _groups(_readable(episodes), batch):
         if isinstance(group, Replay):

@@ -29,7 +29,7 @@ from jaxarc_trace.errors import SpecError, StoreError
 from jaxarc_trace.limits import read_limits, write_limits
 from jaxarc_trace.locks import WriterLock
 from jaxarc_trace.manifest import MANIFEST, new_manifest, read_manifest, write_json
-from jaxarc_trace.names import slug
+from jaxarc_trace.names import located, slug
 from jaxarc_trace.pins import Pins, pin
 from jaxarc_trace.recording import Recording
 from jaxarc_trace.retention import Retention
@@ -135,7 +135,7 @@ class Run:
         Raises:
             NotATraceError: when there is no run.
         """
-        return cls(Path(path).absolute())
+        return cls(located(path))
 
     @classmethod
     def resume(
@@ -156,7 +156,7 @@ class Run:
             NotATraceError: when there is no run.
             StoreError: when another process writes to it, or it cannot be written to.
         """
-        where = Path(path).absolute()
+        where = located(path)
         read_manifest(where)
         lock = WriterLock(where)
         clear_leftovers(where, locked=True)

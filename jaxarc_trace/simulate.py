@@ -19,6 +19,7 @@ from jaxarc_trace.digest import digest
 from jaxarc_trace.errors import SpecError
 from jaxarc_trace.probe import GenericProbe, Probe, leaf_names, named_leaves, plain_leaves
 from jaxarc_trace.probes import default_probe, sampled_action
+from jaxarc_trace.wrap import TracedStep
 
 __all__ = ["Simulated", "Simulator", "simulator"]
 
@@ -209,28 +210,33 @@ def simulator(
     env_params: Any = None,
     state: Any = None,
     action: Any = None,
+    terminal: Callable[[Any, Any], Any] | None = None,
     added: Mapping[str, Added] | None = None,
 ) -> Simulator:
     """An environment ready to be stepped again; compiled programs of the last few are kept.
 
     Args:
         env: a single Stoa environment with its action wrappers, or a function
-            `(state, action) -> (next_state, outcome)` as `wrap_step` takes it.
+            `(state, action) -> (next_state, outcome)` as `wrap_step` takes it, or what
+            `wrap_step` returned, with its probe and `terminal`.
         names: names of the leaves of the recorded actions.
         probe: what it was recorded with; default one that suits the environment.
         env_params: passed on to the environment.
         state: an example state, where `env` is a function.
         action: an example action, where it is neither an array nor a mapping.
+        terminal: for a step function that resets by itself, as `wrap_step` takes it.
         added: functions `(state, action, next_state) -> array` whose values are wanted.
 
     Raises:
         SpecError: when the environment is not one that can be stepped.
     """
-    given = (env, probe, env_params, state, action, added)
+    if isinstance(env, TracedStep):
+        probe, terminal, env = probe or env.probe, terminal or env.terminal, env.untraced
+    given = (env, probe, env_params, state, action, terminal, added)
     for known, found in _recent:
         if all(a is b for a, b in zip(known, given, strict=True)):
             return found
-    made = _made(env, names, probe, env_params, state, action, added or {})
+    made = _made(env, names, probe, env_params, state, action, terminal=terminal, added=added or {})
     _recent.insert(0, (given, made))
     del _recent[_KEPT_PROGRAMS:]
     return made
@@ -240,7 +246,15 @@ _recent: list[tuple[tuple[Any, ...], Simulator]] = []
 
 
 def _made(
-    env: Any, names: Sequence[str], probe: Any, params: Any, state: Any, action: Any, added: Any
+    env: Any,
+    names: Sequence[str],
+    probe: Any,
+    params: Any,
+    state: Any,
+    action: Any,
+    *,
+    terminal: Any,
+    added: Any,
 ) -> Simulator:
     if not hasattr(env, "step"):
         if not callable(env) or state is None:
@@ -250,13 +264,18 @@ def _made(
             )
         return Simulator(
             env,
-            cast("Any", env),
+            cast("Any", env) if terminal is None else _before_reset(env, terminal),
             probe or GenericProbe(),
             params,
             _shape(state),
             _shape(action),
             None,
             added,
+        )
+
+    if terminal is not None:
+        raise SpecError(
+            "terminal: expected with a step function only, found an environment; leave it out"
         )
 
     def reset(key: PRNGKeyArray) -> Any:
@@ -281,6 +300,16 @@ def _made(
         reset,
         added,
     )
+
+
+def _before_reset(step: Any, terminal: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """A step whose next state is the true one, not that of a reset, as episodes hold it."""
+
+    def stepped(state: Any, action: Any) -> tuple[Any, Any]:
+        following, outcome = step(state, action)
+        return terminal(following, outcome), outcome
+
+    return stepped
 
 
 def _space_of(env: Any, names: Sequence[str]) -> Any:

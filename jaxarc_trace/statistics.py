@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int64, Shaped
+from jaxtyping import Bool, Float64, Int64, Shaped
 
 from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.errors import SpecError
@@ -171,7 +171,7 @@ def _groups(episodes: Episodes, by: str) -> dict[str, Int64[np.ndarray, " _"]]:
             f"{', '.join(columns)}"
         )
     if by == "failure":
-        return _by_failure(columns[name])
+        return _by_failure(columns[name], columns["readable"])
     values = columns[name]
     if values.dtype.kind == "f":
         raise SpecError(f"--by: expected text or whole numbers, found the real numbers of {by!r}")
@@ -183,9 +183,11 @@ def _groups(episodes: Episodes, by: str) -> dict[str, Int64[np.ndarray, " _"]]:
 
 def _by_failure(
     column: Sequence[str] | Shaped[np.ndarray, " episodes"],
+    readable: Sequence[bool] | Bool[np.ndarray, " episodes"],
 ) -> dict[str, Int64[np.ndarray, " _"]]:
+    """Rows of each mode; of an episode that cannot be read it is not known what failed."""
     rows: dict[str, list[int]] = {}
-    for row, text in enumerate(column):
-        for mode in text.split(",") if text else ("none",):
+    for row, (text, known) in enumerate(zip(column, readable, strict=True)):
+        for mode in text.split(",") if text else ("none" if known else "unreadable",):
             rows.setdefault(mode, []).append(row)
     return {mode: np.asarray(found) for mode, found in rows.items()}

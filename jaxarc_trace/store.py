@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.errors import StoreError
+from jaxarc_trace.names import located
 from jaxarc_trace.recording import Recording
 from jaxarc_trace.store_read import open_store
 from jaxarc_trace.store_verify import Verification, verify_store
@@ -152,7 +153,7 @@ def local_path(path: PathLike) -> Path:
             f"{text}: expected a path of this machine's file system, found an address; save to a "
             "local path and copy the directory"
         )
-    path = Path(text).absolute()
+    path = located(text)
     if "\\" in str(path) or _not_utf8(str(path)):
         raise StoreError(
             f"{str(path)!r}: expected a path that TensorStore can open, found a backslash, which "

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Integer, Shaped, UInt8
 
 from jaxarc_trace.errors import CorruptEpisodeError, StoreError
+from jaxarc_trace.names import located
 from jaxarc_trace.recording import EpisodeBytes
 from jaxarc_trace.schema import RecordSchema
 from jaxarc_trace.store_arrays import UNREADABLE, forget, handles_of
@@ -262,7 +263,7 @@ class StoredTrace:
 
 
 def open_store(path: Path, *, whole: bool = True) -> StoredTrace:
-    """Opens the store at an absolute path: reads its index, no episode.
+    """Opens the store at a path: reads its index, no episode.
 
     Args:
         path: where it is.
@@ -273,6 +274,7 @@ def open_store(path: Path, *, whole: bool = True) -> StoredTrace:
         FormatVersionError: when a newer version of the format wrote it.
         StoreError: when its index is damaged.
     """
+    path = located(path)
     marker = marker_of(path)
     files = committed_files(path, marker)
     try:

@@ -220,7 +220,7 @@ def _table(
     episodes: Sequence[Episode], arcs: Sequence[ArcFrames | None], y: float, look: Theme
 ) -> tuple[str, float]:
     """Numbers of each episode, and beneath them the difference to the first."""
-    rows, failed = _rows(episodes, arcs), _failure_words(episodes)
+    rows, notes = _rows(episodes, arcs), _notes(episodes)
     parts = [
         text(x, y, head, size=11, fill=look.muted, anchor="end")
         for head, x in zip(_HEADS, _COLUMNS, strict=True)
@@ -242,10 +242,10 @@ def _table(
             y += 15
             for column, (value, x) in enumerate(zip(row, _COLUMNS, strict=True)):
                 parts.append(_delta(value - rows[0][column], column, x, y, look))
-        if failed:
+        if notes:
             y += 16
             room = _PAGE - 2 * _MARGIN - 60
-            parts.append(text(_MARGIN + 60, y, failed[index], size=11, fill=look.muted, room=room))
+            parts.append(text(_MARGIN + 60, y, notes[index], size=11, fill=look.muted, room=room))
     return "".join(parts), y + 14
 
 
@@ -266,6 +266,16 @@ def _delta(change: float, column: int, x: float, y: float, look: Theme) -> str:
     tone = look.muted if whole else look.positive if change > 0 else look.negative
     arrow = "▲" if change > 0 else "▼"
     return text(x, y, f"{arrow} {words}", size=11, fill=tone, anchor="end")
+
+
+def _notes(episodes: Sequence[Episode]) -> list[str]:
+    """A line for each episode: which steps are gone, and its failure modes; empty for none."""
+    modes = _failure_words(episodes) or [""] * len(episodes)
+    lines = [
+        " · ".join(filter(None, (*facts.not_kept(episode), told)))
+        for episode, told in zip(episodes, modes, strict=True)
+    ]
+    return [line[:1].upper() + line[1:] for line in lines] if any(lines) else []
 
 
 def _failure_words(episodes: Sequence[Episode]) -> list[str]:
@@ -343,12 +353,12 @@ def _to_go(arc: ArcFrames) -> str:
 
 
 def _describe(episodes: Sequence[Episode], arcs: Sequence[ArcFrames | None], note: str) -> str:
-    words, failed = [f"{shared(episodes)}."], _failure_words(episodes)
+    words, notes = [f"{shared(episodes)}."], _notes(episodes)
     for index, (episode, row) in enumerate(zip(episodes, _rows(episodes, arcs), strict=True)):
         told = ", ".join(
             f"{head.lower()} {_cell(value, column)}"
             for column, (head, value) in enumerate(zip(_HEADS, row, strict=True))
         )
         words.append(f"{label(index)}: {episode.id}, {facts.outcome_words(episode)}, {told}.")
-        words += [f"{line}." for line in failed[index : index + 1]]
+        words += [f"{line}." for line in notes[index : index + 1] if line]
     return " ".join([*words, note]).strip()

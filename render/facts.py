@@ -116,9 +116,14 @@ def identity(episode: Episode, *, limit: int = 48, numbered: bool = True) -> str
         parts.append(f"pair {pair}")
     if numbered:
         parts.append(f"lane {episode.lane}, episode {episode.number}")
-    if episode.dropped:
-        parts.append(f"first {plural(episode.dropped, 'step')} not kept")
+        parts += not_kept(episode)
     return " · ".join(parts)
+
+
+def not_kept(episode: Episode) -> list[str]:
+    """That its first steps are gone, in words; empty where none are."""
+    dropped = episode.dropped
+    return [f"first {plural(dropped, 'step')} not kept"] if dropped else []
 
 
 def outcome_words(episode: Episode) -> str:

@@ -163,6 +163,7 @@ def test_a_run_may_hold_several_traces(command: Command, tmp_path: Path) -> None
         (("render", "RUN", "--first", "lane9"), "first names episode 'lane9'"),
         (("render", "RUN", "--out", "RUN/trace/COMMIT/x"), "Cannot write into "),
         (("report", "RUN", "--out", "gone/r.html"), "Choose a folder that exists"),
+        (("report", "RUN", "--out", "r.pdf"), "expected --out to end in .html, found 'r.pdf'"),
         (("compare", "RUN", "0", "1", "--out", "c.gif"), "to end in .svg or .png, found 'c.gif'"),
     ],
 )

@@ -35,6 +35,11 @@ def taken() -> jt.Recording:
     return jt.take(jax.jit(program)(jax.random.key(0)))
 
 
+def stepped(state: object, action: object) -> tuple[object, object]:
+    """A step function, which is no environment."""
+    return state, action
+
+
 ENV = ("--env", "tests.test_cli_replay:made")
 
 
@@ -76,6 +81,9 @@ def test_an_environment_that_cannot_be_made_is_one_line(command: Command, tmp_pa
     assert "expected module:name, found 'toy'" in command("replay", path, "--env", "toy").err
     assert "cannot be imported" in command("replay", path, "--env", "no.such:thing").err
     assert "which none of them has" in command("replay", path, 99, *ENV).err
+    said = command("replay", path, "--env", "tests.test_cli_replay:stepped")
+    assert said.code == 2
+    assert "expected an environment, or a function without arguments" in said.err.replace("\n", " ")
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 import jaxarc_trace as jt
 from jaxarc_trace.analysis import MODES, failure_modes
 from tests.commands import Command, uncoloured
-from tests.recordings import recording
+from tests.recordings import recording, spoil
 
 MEDIANS = ("return", "length", "score_final", "score_best", "step_of_best", "no_op_share")
 
@@ -66,6 +66,15 @@ def test_stats_groups_episodes(command: Command, real_trace: Path, by: str) -> N
             expected[name] = expected.get(name, 0) + 1
     assert found == expected
     assert len(found) > 1
+
+
+def test_of_what_cannot_be_read_no_failure_is_known(command: Command, tmp_path: Path) -> None:
+    store = jt.save(tmp_path / "store", recording([3, 4, 5]))
+    spoil(store)
+    found = command("stats", store, "--by", "failure", "--json").data["groups"]
+    counts = {group["group"]: group["episodes"] for group in found}
+    assert counts["unreadable"] == 1
+    assert sum(counts.values()) - counts["unreadable"] >= 2
 
 
 def test_stats_of_those_for_which_a_condition_holds(command: Command, real_trace: Path) -> None:

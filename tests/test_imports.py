@@ -53,7 +53,7 @@ LAYERS = (
     layer("from device to host", "take", eager="jax numpy jaxtyping"),
     layer(
         "storage",
-        "fresh store_arrays store_commit store_format store_pack store_read store_verify "
+        "fresh names store_arrays store_commit store_format store_pack store_read store_verify "
         "store_write",
         eager="numpy orbax tensorstore jaxtyping",
     ),
@@ -67,7 +67,7 @@ LAYERS = (
     layer("save and load", "store"),
     layer(
         "run directories",
-        "background catalog cleaning limits locks manifest names pins retention run saves secrecy",
+        "background catalog cleaning limits locks manifest pins retention run saves secrecy",
         eager="numpy",
         lazy="jax",
     ),

@@ -386,3 +386,33 @@ def test_an_environment_of_the_toys_is_exact():
     )
     reports = jt.replay(jt.Episodes.of(jt.take(run(jax.random.key(0)))), env, probe=probe)
     assert {r.verdict for r in reports} == {"exact"}
+
+
+def test_a_step_that_resets_by_itself_is_replayed_with_what_is_before_the_reset(tmp_path: Path):
+    def step(state: Any, action: Any) -> Any:
+        x = state["x"] + action
+        done = jnp.abs(x) >= 3
+        outcome = {"reward": x.astype(jnp.float32), "done": done, "last": {"x": x}}
+        return {"x": jnp.where(done, 0, x)}, outcome
+
+    def last(_: Any, outcome: Any) -> Any:
+        return outcome["last"]
+
+    spec = jt.TraceSpec(max_steps=16, keep={"first": 4})
+    wrapped = jt.wrap_step(step, spec, terminal=last)
+    zeros = jnp.zeros(2, jnp.int32)
+    state = jt.attach(wrapped, {"x": zeros}, zeros)
+    moves = jnp.asarray([[1, -1]] * 3 + [[-1, 1]] * 3, jnp.int32)
+    state, _ = jax.jit(lambda s: jax.lax.scan(wrapped, s, moves))(state)
+    episodes = list(jt.load(jt.save(tmp_path / "store", jt.detach(wrapped, state)[1])))
+    assert [episode.states["x"].tolist() for episode in episodes[:2]] == [
+        [0, 1, 2, 3],
+        [0, -1, -2, -3],
+    ]
+    example = {"x": jnp.zeros((), jnp.int32)}
+    for env, options in ((wrapped, {}), (step, {"terminal": last})):
+        reports = jt.replay(episodes, env, state=example, **options)
+        assert [report.verdict for report in reports] == ["exact"] * len(episodes)
+    assert {report.verdict for report in jt.replay(episodes, step, state=example)} == {"diverged"}
+    with pytest.raises(jt.SpecError, match="terminal: expected with a step function only"):
+        jt.replay(episodes[0], toy.ScriptedEnv(toy.example_script((5,))), terminal=last)

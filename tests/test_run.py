@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxarc_trace as jt
 from jaxarc_trace.background import snapshot
 from jaxarc_trace.errors import FormatVersionError, NotATraceError, SpecError, StoreError
 from jaxarc_trace.limits import read_limits
 from jaxarc_trace.locks import WriterLock
 from jaxarc_trace.manifest import write_json
-from jaxarc_trace.names import slug
+from jaxarc_trace.names import located, slug
 from jaxarc_trace.retention import Retention
 from jaxarc_trace.run import LONGEST_ROOT, Run
 from tests.recordings import recording
@@ -35,6 +36,26 @@ def spawn(program: str, *arguments: object) -> "subprocess.Popen[str]":
         stdin=subprocess.PIPE,
         text=True,
     )
+
+
+def test_a_path_may_go_through_the_directory_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    store = jt.save("../there/store", recording([3, 4]))
+    assert [len(episode) for episode in jt.load("../there/store")] == [3, 4]
+    assert jt.verify("../there/store").ok
+    assert store == tmp_path / "there" / "store"
+    with jt.Run.create("../there/runs", "up") as run:
+        run.save(recording([5]))
+    relative = Path("../there/runs") / run.path.name
+    assert [len(episode) for episode in jt.Run.open(relative).episodes()] == [5]
+    # A link is followed before `..` is, as the file system does, and kept where there is none.
+    (here / "link").symlink_to(run.path)
+    assert located("link/../..") == tmp_path / "there"
+    assert located("link") == here / "link"
 
 
 def test_a_run_has_a_directory_and_a_manifest(tmp_path: Path):

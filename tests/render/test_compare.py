@@ -31,6 +31,19 @@ def test_curves_have_letters_and_dashes_of_their_own() -> None:
         assert shown.count(letter) == 3 + bool(failure_modes(stored(name)))
 
 
+def test_steps_that_are_not_kept_are_said_of_the_episode_that_lacks_them() -> None:
+    whole, part = stored("wandering"), replace(stored("wandering"), dropped=5)
+    for episodes, places in (([whole, part], "B"), ([part, whole], "A"), ([part, part], "AB")):
+        picture = render.compare(episodes)
+        head, _, rows = picture.description.partition("A: ")
+        assert "not kept" not in head
+        first, _, second = rows.partition("B: ")
+        assert ("First 5 steps not kept" in first) == ("A" in places)
+        assert ("First 5 steps not kept" in second) == ("B" in places)
+        shown = " ".join(words(picture.as_svg()))
+        assert shown.count("First 5 steps not kept") == len(places)
+
+
 def test_the_table_has_differences_to_the_first() -> None:
     shown = words(render.compare([stored("wandering"), stored("hasty")]).as_svg())
     assert "lane0002-ep000012 · Not solved, submitted" in shown
