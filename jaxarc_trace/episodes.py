@@ -235,8 +235,13 @@ class Episodes(Sequence[Episode]):
                 over `table`, for which none is.
 
         Raises:
-            SpecError: when the expression does not fit the table.
+            SpecError: when it is a text, or the expression does not fit the table.
         """
+        if isinstance(predicate, str):
+            raise SpecError(
+                "filter: expected a function or a polars expression, found a text; use where() for "
+                "a condition in SQL"
+            )
         if callable(predicate):
             return self.take([i for i, episode in enumerate(self) if predicate(episode)])
         return self._where(predicate, "the expression")

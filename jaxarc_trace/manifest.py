@@ -14,12 +14,11 @@ from typing import Any
 
 from jaxarc_trace.errors import FormatVersionError, NotATraceError, StoreError
 from jaxarc_trace.secrecy import concealed
-from jaxarc_trace.store_format import json_ready
+from jaxarc_trace.store_format import MANIFEST, json_ready
 from jaxarc_trace.store_pack import versions
 
 __all__ = ["MANIFEST", "is_run", "new_manifest", "read_manifest", "write_json"]
 
-MANIFEST = "run.json"
 FORMAT = "jaxarc-trace-run"
 VERSION = 1
 GIT_SECONDS = 5

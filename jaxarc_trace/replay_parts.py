@@ -57,7 +57,7 @@ def restored(sim: Simulator, episodes: Sequence[Episode]) -> Restored:
     """The first kept states of episodes of the same layout."""
     first = episodes[0]
     recorded = _first_fields(first)
-    problem = _unlike(sim, recorded)
+    problem = _unlike(sim, recorded, first.environment.get("name"))
     if problem:
         return Restored(problem=problem)
     begun = sim.recreated(_stacked([_constants(episode) for episode in episodes])) or {}
@@ -99,12 +99,16 @@ def _stacked(
     return {name: np.stack([value[name] for value in values]) for name in values[0]}
 
 
-def _unlike(sim: Simulator, recorded: Mapping[str, _Value]) -> str:
+def _unlike(sim: Simulator, recorded: Mapping[str, _Value], environment: str | None) -> str:
     """Why the recorded fields cannot be a state of this environment; empty if they can."""
     known = [name for name in recorded if name in sim.shapes]
-    if not known:
+    given = sim.probe.describe().get("name")
+    named = bool(environment and given) and environment != given
+    # What a probe computed is no leaf; of an environment of another name it is none of its.
+    if not known or (named and len(known) < len(recorded)):
+        other = [name for name in sorted(recorded) if name not in known]
         return (
-            f"recorded in another environment: its fields {', '.join(sorted(recorded)[:6])} are "
+            f"recorded in another environment: its fields {', '.join(other[:6])} are "
             f"none of the leaves {', '.join(list(sim.shapes)[:6])} that this one's state has"
         )
     for name in known:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from jaxarc_trace.errors import NotATraceError, StoreError
-from jaxarc_trace.store_format import COMMIT, HEADER
+from jaxarc_trace.store_format import COMMIT, HEADER, MANIFEST
 
 __all__ = ["committed_files", "marker_of"]
 
@@ -49,6 +49,11 @@ def _nothing(path: Path) -> str:
         return f"{path}: expected a stored trace, found nothing; check the path"
     if not path.is_dir():
         return f"{path}: expected the directory of a stored trace, found a file; check the path"
+    if (path / MANIFEST).is_file():
+        return (
+            f"{path}: expected a stored trace, found a run, which holds many; read its episodes by "
+            "jt.Run.open(path).episodes()"
+        )
     return (
         f"{path}: expected a stored trace, found a directory without {COMMIT}: it is something "
         "else, or its writing was never finished and it holds nothing to rely on"

@@ -17,12 +17,23 @@ from jaxtyping import Shaped, UInt8
 
 from jaxarc_trace.errors import FormatVersionError, SpecError, StoreError
 
-__all__ = ["COMMIT", "HEADER", "VERSION", "Header", "Leaf", "episode_checksum", "json_ready"]
+__all__ = [
+    "COMMIT",
+    "HEADER",
+    "MANIFEST",
+    "VERSION",
+    "Header",
+    "Leaf",
+    "episode_checksum",
+    "json_ready",
+]
 
 NAME = "jaxarc-trace"
 VERSION = 1
 HEADER = "trace.json"
 COMMIT = "COMMIT"
+MANIFEST = "run.json"
+"""Stands in the directory of a run, which is no store and holds many."""
 CHUNK_BYTES = 2**18
 """Raw bytes of one storage chunk. `benchmarks/storage.py --layout` compares 128 KiB to 2 MiB: one
 episode is read fastest at 256 KiB, a large store has fewest keys at 2 MiB; damage costs a chunk."""

@@ -86,7 +86,16 @@ class TracedStep:
     def attach(
         self, state: Any, action: Any, *args: Any, lane: Any = None, **kw: Any
     ) -> TracedState:
-        """See `attach`."""
+        """See `attach`.
+
+        Raises:
+            SpecError: when the state has a trace already.
+        """
+        if isinstance(state, TracedState):
+            raise SpecError(
+                "attach: expected a state without a trace, found one that has been attached; go on "
+                "with it as it is"
+            )
         shapes = jax.eval_shape(lambda s, a: self.untraced(s, a, *args, **kw), state, action)
         plan, lanes = plan_for(self.spec, self.probe, state, action, shapes[1])
         return TracedState(state, empty(plan, lanes, _identities(lane, lanes)))

@@ -9,6 +9,7 @@ never change in an episode last. What an environment shows best is registered wi
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
@@ -21,7 +22,16 @@ from jaxarc_trace.render.marks import group, num, path, rect, text
 from jaxarc_trace.render.text import number
 from jaxarc_trace.render.theme import Theme
 
-__all__ = ["Renderer", "fields", "filmstrip", "height", "register_renderer", "state", "step"]
+__all__ = [
+    "Renderer",
+    "fields",
+    "filmstrip",
+    "height",
+    "register_renderer",
+    "renderer_of",
+    "state",
+    "step",
+]
 
 Renderer = Callable[[Episode, int, float, Theme], str]
 """`(episode, state index 0..T, side in pixels, theme)` -> SVG that fits a square at the origin.
@@ -43,6 +53,9 @@ _OURS = ("step_key", "step_count")
 def register_renderer(name: str, renderer: Renderer) -> None:
     """Has the states of one environment drawn by a function of yours.
 
+    `render_all` hands it to other processes, which must be able to import it: one that stands in
+    the program itself is drawn with in this process.
+
     Args:
         name: the environment's name, as in `episode.environment["name"]`.
         renderer: see `Renderer`.
@@ -56,6 +69,11 @@ def register_renderer(name: str, renderer: Renderer) -> None:
             f"(episode, state, side, theme) -> SVG; found {name!r} and {renderer!r}."
         )
     _RENDERERS[name] = renderer
+
+
+def renderer_of(environment: Mapping[str, Any]) -> Renderer | None:
+    """What was registered for an environment, by its description."""
+    return _RENDERERS.get(str(environment.get("name", "")))
 
 
 def step(episode: Episode, t: int, look: Theme) -> Picture:
@@ -127,7 +145,7 @@ def filmstrip(episode: Episode, states: Sequence[int], columns: int, look: Theme
 
 def state(episode: Episode, at: int, side: float, look: Theme) -> str:
     """SVG of one state, 0..T, in a square of `side` pixels at the origin."""
-    renderer = _RENDERERS.get(str(episode.environment.get("name", "")))
+    renderer = renderer_of(episode.environment)
     if renderer is not None:
         return renderer(episode, at, side, look)
     for name in _planes(episode):
@@ -144,7 +162,7 @@ def state(episode: Episode, at: int, side: float, look: Theme) -> str:
 
 def height(episode: Episode, side: float) -> float:
     """How far down `state` draws: the whole square, or less where the state is a few numbers."""
-    if str(episode.environment.get("name", "")) in _RENDERERS or _planes(episode):
+    if renderer_of(episode.environment) is not None or _planes(episode):
         return side
     count = sum(np.asarray(episode.states[name][0]).size for name in _numbers(episode))
     return side if count > _MOST_BARS else _row(count, side) * max(count, 1)

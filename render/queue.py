@@ -16,6 +16,7 @@ from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.errors import RenderError, require
 from jaxarc_trace.render.animate import SUFFIXES
 from jaxarc_trace.render.dispatch import Borrowed, Progress, Tally, run
+from jaxarc_trace.render.generic import renderer_of
 from jaxarc_trace.render.lanes import Lanes
 from jaxarc_trace.render.text import number, plural, visible
 from jaxarc_trace.render.theme import Theme
@@ -27,6 +28,7 @@ from jaxarc_trace.render.worker import (
     folder_key,
     identity,
     missing,
+    portable,
     wanted,
 )
 from jaxarc_trace.source import InMemory
@@ -121,7 +123,8 @@ def render_all(  # noqa: PLR0913 - each is a choice of its own
 
     Raises:
         RenderError: for an unknown format, kind, theme or episode in `first`, no worker that
-            starts, or a folder that cannot be written.
+            starts, a registered renderer that workers cannot import, or a folder that cannot be
+            written.
         MissingExtraError: when a format needs a package that is not installed.
         KeyboardInterrupt: after Ctrl-C, when everything has been put in order.
     """
@@ -235,7 +238,8 @@ def _jobs(
         handle = Handle([episodes[i] for i in block] if part is None else part)
         for row, index in enumerate(block):
             facts, environment = identity(handle.episodes, row)
-            key = folder_key(facts, environment, look)
+            renderer = renderer_of(environment)
+            key = folder_key(facts, environment, look, renderer)
             name = names[index]
             if count[name] > 1:
                 # Two runs may have the same lane and number: what is in them tells them apart.
@@ -244,7 +248,7 @@ def _jobs(
                 name += "-again"
             used.add(name)
             wants = wanted(facts["kept"], facts["dropped"], *what)
-            yield name, Job(handle, row, out / name, wants, look, key)
+            yield name, Job(handle, row, out / name, wants, look, key, renderer)
 
 
 def _processes(
@@ -256,6 +260,16 @@ def _processes(
     )
     if not stored:
         return 1
+    renderers = {id(job.renderer): job.renderer for _, job in todo if job.renderer is not None}
+    bound = [renderer for renderer in renderers.values() if not portable(renderer)]
+    if bound and workers is None:
+        return 1
+    if bound and workers != 1:
+        raise RenderError(
+            f"workers: expected 1 with a renderer that other processes cannot import, found "
+            f"{workers} and {visible(repr(bound[0]), 80)}; put it at the top of a module of its "
+            "own, or draw in this process"
+        )
     if workers is not None:
         return min(workers, len(todo))
     cost = sum(

@@ -6,6 +6,7 @@ large each is. A file that the ledger vouches for is whole and is not drawn agai
 
 import functools
 import hashlib
+import inspect
 import json
 import os
 import pickle
@@ -13,7 +14,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from jaxarc_trace.errors import TraceError
 from jaxarc_trace.render import files, raster
 from jaxarc_trace.render.animate import SUFFIXES, animation
 from jaxarc_trace.render.frames import frames
+from jaxarc_trace.render.generic import Renderer, register_renderer
 from jaxarc_trace.render.step import step
 from jaxarc_trace.render.summary import summary
 from jaxarc_trace.render.theme import Theme
@@ -77,6 +79,7 @@ class Job:
         wants: what to draw.
         look: how.
         key: `folder_key` of the episode in this look.
+        renderer: what was registered for its environment where the job was made.
     """
 
     handle: Handle
@@ -85,6 +88,7 @@ class Job:
     wants: tuple[Want, ...]
     look: Theme
     key: str
+    renderer: Renderer | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,8 @@ def draw(job: Job) -> Drawn:
         clear_parts(job.folder)
         job.folder.mkdir(parents=True, exist_ok=True)
         episode = job.handle.episodes[job.row]
+        if job.renderer is not None:
+            register_renderer(str(episode.environment["name"]), job.renderer)
         for want in job.wants:
             if _stop is not None and _stop.is_set():
                 error = "stopped"
@@ -172,17 +178,45 @@ def missing(job: Job) -> tuple[Want, ...]:
     return tuple(want for want in job.wants if not _is_whole(job.folder / want.name, there))
 
 
-def folder_key(episode: Mapping[str, Any], environment: Mapping[str, Any], look: Theme) -> str:
+def folder_key(
+    episode: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    look: Theme,
+    renderer: Renderer | None = None,
+) -> str:
     """What makes pictures those of this episode in this look.
 
     Args:
         episode: what identifies it and its contents.
         environment: its description, names of operations included.
         look: the theme.
+        renderer: what was registered for the environment; its source counts.
     """
     parts = [_LOOKS, episode, environment, repr(look)]
+    if renderer is not None:
+        parts.append(_written(renderer))
     text = json.dumps(parts, sort_keys=True, default=str, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _written(renderer: Renderer) -> str:
+    """The source of a renderer, or its name where there is none to be had."""
+    try:
+        return inspect.getsource(cast("Any", renderer))
+    except (OSError, TypeError):
+        kind = renderer if hasattr(renderer, "__qualname__") else type(renderer)
+        return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def portable(renderer: Renderer) -> bool:
+    """Whether another process can import it: it stands in a module, and not in the program."""
+    if renderer.__module__ == "__main__":
+        return False
+    try:
+        pickle.dumps(renderer)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
+    return True
 
 
 def identity(episodes: Sequence[Episode], row: int) -> tuple[dict[str, Any], Mapping[str, Any]]:

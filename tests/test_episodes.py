@@ -91,6 +91,8 @@ def test_three_ways_to_filter_agree(episodes: Episodes):
     by_sql = episodes.where("length > 8")
     assert [len(e) for e in by_function] == [n for n in LENGTHS if n > 8]
     assert ids(by_function) == ids(by_expression) == ids(by_sql)
+    with pytest.raises(SpecError, match="use where"):
+        episodes.filter("length > 8")  # pyright: ignore[reportArgumentType]
     assert ids(by_sql.where("return > 0")) == ids(episodes.where("return > 0 AND length > 8"))
     assert ids(episodes.where("solved IS NULL OR NOT solved")) == ids(
         episodes.filter(lambda e: e.success is not True)

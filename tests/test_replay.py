@@ -259,6 +259,11 @@ def test_an_episode_of_another_environment_or_shape_is_named():
     assert report.verdict == "unknown"
     assert "recorded in another environment" in report.notes[0]
     assert "name: recorded 'synthetic', given 'jaxarc'" in report.notes
+    # A leaf or two that have the same name do not make it the same environment.
+    near = replace(long_one(), environment={"name": "maze"})
+    near = with_state(near, "walls", np.zeros((len(near) + 1, 3), np.int32))
+    report = jt.replay(near, world())
+    assert (report.verdict, "its fields walls are none" in report.notes[0]) == ("unknown", True)
     episode = long_one()
     smaller = with_state(episode, "working_grid", episode.states["working_grid"][:, :10, :10])
     report = jt.replay(smaller, world())

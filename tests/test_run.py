@@ -52,6 +52,8 @@ def test_a_path_may_go_through_the_directory_above(
         run.save(recording([5]))
     relative = Path("../there/runs") / run.path.name
     assert [len(episode) for episode in jt.Run.open(relative).episodes()] == [5]
+    with pytest.raises(NotATraceError, match=r"found a run, which holds many; read its episodes"):
+        jt.load(relative)
     # A link is followed before `..` is, as the file system does, and kept where there is none.
     (here / "link").symlink_to(run.path)
     assert located("link/../..") == tmp_path / "there"

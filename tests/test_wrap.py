@@ -103,6 +103,8 @@ def test_attach_needs_only_the_shapes_of_an_action():
     shape = jax.ShapeDtypeStruct((LANES,), jnp.int32)
     carry = jax.eval_shape(lambda: jt.attach(step, toy.lane_states(SCRIPT, LANE), shape))
     assert carry == jax.eval_shape(lambda: begun(step))
+    with pytest.raises(SpecError, match="found one that has been attached"):
+        jt.attach(step, begun(step), shape)
 
 
 def test_the_default_probe_records_every_leaf_of_the_state():

@@ -19,7 +19,7 @@ import pytest
 import jaxarc_trace as jt
 from jaxarc_trace import render
 from jaxarc_trace.errors import MissingExtraError, RenderError
-from jaxarc_trace.render import files, queue, worker
+from jaxarc_trace.render import files, generic, queue, worker
 from jaxarc_trace.render.bar import _time
 from jaxarc_trace.render.dispatch import Progress
 from jaxarc_trace.render.lanes import Lanes
@@ -267,6 +267,34 @@ def test_only_stored_episodes_and_enough_work_are_spread(trace: Path) -> None:
     memory = jt.Episodes.of(recording([3], environment=GRIDS))
     assert queue._processes(memory, much, 4) == 1
     assert queue._processes([stored("crop")], much, 4) == 1
+
+
+def marked(*_: object) -> str:
+    """A renderer that other processes can import."""
+    return "<text>mine</text>"
+
+
+def test_processes_draw_with_what_was_registered_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generic, "_RENDERERS", {})
+    trace = jt.save(tmp_path / "trace", recording([2, 2, 2], environment={"name": "walkers"}))
+    episodes, out = jt.load(trace), tmp_path / "out"
+
+    def drawn(workers: int | None) -> int:
+        render_all(episodes, out, kinds=("step",), workers=workers)
+        files = list(out.rglob("step_*.svg"))
+        assert len(files) == 6
+        return sum("<text>mine</text>" in file.read_text() for file in files)
+
+    assert drawn(2) == 0
+    render.register_renderer("walkers", marked)
+    assert drawn(2) == 6
+    # Another function makes other pictures, and what a process cannot import is drawn in this one.
+    render.register_renderer("walkers", lambda *_: "<text>other</text>")
+    assert drawn(None) == 0
+    with pytest.raises(RenderError, match="a renderer that other processes cannot import, found 2"):
+        render_all(episodes, tmp_path / "more", workers=2)
 
 
 def kill_on_third(job: worker.Job) -> worker.Drawn:
