@@ -40,7 +40,7 @@ FACTS: Mapping[str, str] = MappingProxyType(
 )
 """The columns that `measured` adds, and what they mean."""
 
-VERSION = 2
+VERSION = 3
 _FOLDER = "analysis"
 _UNREADABLE: Mapping[str, Any] = {
     "score_final": np.nan,

@@ -28,7 +28,7 @@ STUCK = 8
 MODES: Mapping[str, str] = MappingProxyType(
     {
         "no-op run": f"{IDLE} or more transitions in a row that changed nothing",
-        "repeated action": f"the same action {SAME} or more times in a row",
+        "repeated action": f"the same action {SAME} or more times in a row, on a grid",
         "oscillation": f"{RETURNS} or more times back in a grid that was left before",
         "outside the grid": "an action whose place has no cell of the working grid",
         "collapse": f"one transition that lowered the score by {COLLAPSE} or more",
@@ -126,7 +126,8 @@ def _idle(view: _View) -> Iterator[Failure]:
 
 def _repeated(view: _View) -> Iterator[Failure]:
     actions = list(view.episode.actions.values())
-    if not actions or view.steps < SAME:
+    # Where there is no grid to edit, repeating an action is how one gets anywhere.
+    if not actions or view.steps < SAME or view.grid("grid") is None:
         return
     same = np.ones(view.steps - 1, bool)
     for values in actions:

@@ -69,9 +69,8 @@ def test_every_finding_points_at_steps_of_the_episode(name: str):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_without_grid_score_and_roles_only_actions_are_judged(name: str):
-    bare = with_environment(stored(name), roles={})
-    assert set(modes(bare)) <= {"repeated action"}
+def test_without_grid_score_and_roles_nothing_is_judged(name: str):
+    assert modes(with_environment(stored(name), roles={})) == {}
 
 
 def test_the_page_defines_every_mode():

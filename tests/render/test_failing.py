@@ -141,26 +141,26 @@ def test_more_badges_than_a_row_holds_move_everything_down_by_a_row() -> None:
     assert render.step(lost(), -1, look).height == calm.height + 26
 
 
-def same_action() -> Episode:
-    """Eight steps of an environment without grids that repeat one action."""
+def falling() -> Episode:
+    """Eight steps of an environment without grids, each of which lowers its score."""
     return Episode(
-        states={"x": np.arange(9.0)},
+        states={"x": np.linspace(8.0, 0.0, 9)},
         actions={"action": np.zeros(8, np.int32)},
         rewards=np.ones(8, np.float32),
         terminated=np.zeros(8, bool),
         truncated=np.arange(8) == 7,
         total_return=8.0,
-        environment={"name": "walk"},
+        environment={"name": "walk", "roles": {"score": "x"}},
     )
 
 
 def test_other_environments_are_told_as_well() -> None:
-    drawn = render.step(same_action(), 2)
-    assert badges(drawn.as_svg()) == ["! repeated action 3 of 8"]
-    assert "repeated action 3 of 8" in drawn.description
-    film = words(render.filmstrip(same_action()).as_svg())
-    assert [line for line in film if "repeated" in line] == [
-        f"repeated action {n} of 8" for n in range(1, 9)
+    drawn = render.step(falling(), 2)
+    assert badges(drawn.as_svg()) == ["! collapse 3 of 8"]
+    assert "collapse 3 of 8" in drawn.description
+    film = words(render.filmstrip(falling()).as_svg())
+    assert [line for line in film if "collapse" in line] == [
+        f"collapse {n} of 8" for n in range(1, 9)
     ]
 
 
@@ -273,7 +273,7 @@ def test_the_terminal_says_it_below_the_heading() -> None:
     assert failing[2] == "! no-op run 1 of 7"
     assert calm[3] == failing[3]
     assert (
-        render.terminal(same_action(), 0, color=True, width=80)
+        render.terminal(falling(), 0, color=True, width=80)
         .splitlines()[2]
-        .endswith("m!\x1b[0m repeated action 1 of 8")
+        .endswith("m!\x1b[0m collapse 1 of 8")
     )
