@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from timing import Ratio, base, ratio
+from timing import Ratio, base, base_name, ratio
 
 from jaxarc_trace.render import figures
 from jaxarc_trace.render.figures import Interval, Panel, Row, Series
@@ -88,7 +88,8 @@ def lines(data: Any) -> Iterator[Line]:
 
 
 def _of_overhead(data: Mapping[str, Any]) -> Iterator[Line]:
-    against = f"{next(iter(data['results']))}; {data['lanes']:,} lanes x {data['steps']:,} steps"
+    name = base_name(data["results"])
+    against = f"{name}; {data['lanes']:,} lanes x {data['steps']:,} steps"
     for name, cpu, _ in overheads(data):
         yield name, against, f"{cpu.median:.3f} ({cpu.low:.3f} to {cpu.high:.3f}) CPU time"
 
@@ -146,7 +147,7 @@ def _overhead_chart(data: Mapping[str, Any]) -> Any:
     title = f"{data['env']}: {data['lanes']:,} lanes x {data['steps']:,} steps"
     return figures.ratios(
         title,
-        f"Time of each program / {next(iter(data['results']))}. {' · '.join(place(data))}",
+        f"Time of each program / {base_name(data['results'])}. {' · '.join(place(data))}",
         rows,
         ("CPU time", "wall time"),
         budget=1.05,

@@ -21,6 +21,7 @@ __all__ = [
     "Program",
     "Ratio",
     "base",
+    "base_name",
     "compile_program",
     "compiler_figures",
     "machine",
@@ -38,18 +39,28 @@ AGAIN = ", a second time"
 def base(results: Mapping[str, Mapping[str, list[float]]]) -> dict[str, list[float]]:
     """What ratios are taken to: the first row, in each round the mean with itself once more.
 
-    Where a program's arrays happen to lie makes it faster or slower by a percent or two as long as
-    it runs, so a program that ran once is a base with an error that no number of rounds takes away.
+    The same program with other arrays was 2 % slower through forty rounds (`benchmarks/README.md`),
+    so a base that ran once can have an error that no number of rounds takes away.
 
     Args:
         results: `cpu` and `wall`, seconds of each round, by name of the row.
     """
-    name = next(iter(results))
-    runs = [results[each] for each in (name, name + AGAIN) if each in results]
+    runs = [results[name] for name in _based_on(results)]
     return {
         kind: [statistics.fmean(times) for times in zip(*(run[kind] for run in runs), strict=True)]
         for kind in ("cpu", "wall")
     }
+
+
+def base_name(results: Mapping[str, Any]) -> str:
+    """What `base` is, in words."""
+    name, *again = _based_on(results)
+    return f"{name}, the mean of two runs" if again else name
+
+
+def _based_on(results: Mapping[str, Any]) -> list[str]:
+    name = next(iter(results))
+    return [each for each in (name, name + AGAIN) if each in results]
 
 
 def table(programs: list[Program], bases: Mapping[str, Program]) -> str:

@@ -77,9 +77,10 @@ def test_a_program_that_ran_twice_is_a_base_by_its_mean(monkeypatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     timing = importlib.import_module("timing")
     once = {"off": {"cpu": [1.0, 2.0], "wall": [3.0, 4.0]}, "ring": {"cpu": [9.0], "wall": [9.0]}}
-    assert timing.base(once) == once["off"]
+    assert (timing.base(once), timing.base_name(once)) == (once["off"], "off")
     again = {"off, a second time": {"cpu": [3.0, 2.0], "wall": [3.0, 6.0]}}
     assert timing.base(once | again) == {"cpu": [2.0, 2.0], "wall": [3.0, 5.0]}
+    assert timing.base_name(once | again) == "off, the mean of two runs"
 
 
 def test_a_page_without_markers_is_left_alone(
