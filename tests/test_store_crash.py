@@ -29,8 +29,6 @@ from tests.tormented import BEGUN, EPISODES, KEPT, VOUCHED, torment
 
 ROOT = Path(__file__).parent.parent
 KILLS = int(os.environ.get("JAXARC_TRACE_KILLS", "200"))
-ENDS = {signal.SIGKILL: KILLS, signal.SIGINT: KILLS // 4}
-"""How often a process is ended in each way; Ctrl-C lets it finish, which takes a while."""
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +111,7 @@ def assert_sound(root: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ENDS)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_ended_at_any_moment_nothing_committed_is_lost(
     tmp_path: Path, forked: Any, how: signal.Signals
 ):
@@ -121,7 +119,7 @@ def test_ended_at_any_moment_nothing_committed_is_lost(
     seen: Counter[str] = Counter()
     root = tmp_path / "root"
     root.mkdir()
-    for number in range(ENDS[how]):
+    for number in range(KILLS):
         if number % 50 == 0:
             window = min(1.5, two_rounds(forked, tmp_path / str(number)))
         ended(forked, root, number, how, rng.uniform(0, window))
