@@ -122,7 +122,7 @@ def with_frames(episode: Episode, env: Any, **options: Any) -> Episode:
     Args:
         episode: the episode.
         env: as for `replay`.
-        options: `probe`, `env_params`, `state` and `action` of `replays`.
+        options: `probe`, `env_params`, `state`, `action` and `terminal` of `replays`.
 
     Raises:
         StoreError: when it does not come out as its digests say.

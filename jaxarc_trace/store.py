@@ -107,7 +107,7 @@ def load(path: PathLike | Sequence[PathLike], *, env: Any = None, **options: Any
         env: the environment, for episodes of which only actions were recorded
             (`TraceSpec(record="actions")`): their states are rebuilt when they are read, and
             checked by their digests.
-        options: `probe`, `env_params`, `state` and `action`, as for `replay`.
+        options: `probe`, `env_params`, `state`, `action` and `terminal`, as for `replay`.
 
     Raises:
         NotATraceError: when nothing was committed there.

@@ -124,6 +124,7 @@ def test_it_ends_in_time_says_so_once_and_leaves_an_offline_run(
     assert case.err.count("Warning:") == 1
     assert len(case.err.strip().splitlines()) == 1
     assert CASES[name][2] in case.out["problem"]
+    assert "., while" not in case.out["problem"]
     assert case.out["offline"], case.out["problem"]
     assert f"jaxarc-trace publish {case.run}" in case.out["command"]
     _offline_run_is_whole(case)

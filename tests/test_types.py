@@ -14,7 +14,10 @@ RUN = (
     "test_transforms.py test_sharding.py test_levels.py test_folding.py",
     "test_renewal.py test_wrap.py test_stoix.py test_jaxarc_probe.py",
     "test_codec.py test_digest.py test_memory.py test_shared_leaves.py test_store.py",
-    "test_replay.py test_replay_faults.py test_replay_floats.py test_actions_only.py",
+    (
+        "test_replay.py test_replay_steps.py test_replay_faults.py test_replay_floats.py "
+        "test_actions_only.py"
+    ),
     (
         "test_counterfactual.py test_facts.py test_comparison.py test_exchange.py "
         "test_arc_agi_3.py test_analysis.py test_failures.py test_cli_stats.py "
