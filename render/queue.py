@@ -7,7 +7,7 @@ wrong with an episode costs that episode only.
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from jaxarc_trace.episodes import Episodes
 from jaxarc_trace.errors import RenderError, require
 from jaxarc_trace.render.animate import SUFFIXES
 from jaxarc_trace.render.dispatch import Borrowed, Progress, Tally, run
-from jaxarc_trace.render.generic import renderer_of
+from jaxarc_trace.render.generic import Renderer, renderer_of
 from jaxarc_trace.render.lanes import Lanes
 from jaxarc_trace.render.text import number, plural, visible
 from jaxarc_trace.render.theme import Theme
@@ -139,6 +139,8 @@ def render_all(  # noqa: PLR0913 - each is a choice of its own
     tally = Tally(len(jobs), len(jobs) - len(todo), todo, progress)
     if todo:
         count = _processes(episodes, todo, workers) if executor is None else 0
+        if isinstance(executor, ProcessPoolExecutor) and (bound := _bound(todo)) is not None:
+            raise _unportable(bound)
         if executor is not None:
             run(Borrowed(executor), todo, tally)
         elif count > 1:
@@ -260,16 +262,10 @@ def _processes(
     )
     if not stored:
         return 1
-    renderers = {id(job.renderer): job.renderer for _, job in todo if job.renderer is not None}
-    bound = [renderer for renderer in renderers.values() if not portable(renderer)]
-    if bound and workers is None:
-        return 1
-    if bound and workers != 1:
-        raise RenderError(
-            f"workers: expected 1 with a renderer that other processes cannot import, found "
-            f"{workers} and {visible(repr(bound[0]), 80)}; put it at the top of a module of its "
-            "own, or draw in this process"
-        )
+    if workers != 1 and (bound := _bound(todo)) is not None:
+        if workers is None:
+            return 1
+        raise _unportable(bound)
     if workers is not None:
         return min(workers, len(todo))
     cost = sum(
@@ -282,3 +278,17 @@ def _processes(
     whole = cost * len(todo) / len(todo[:_SAMPLE])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(cores or 1, len(todo)) if whole > _ENOUGH else 1
+
+
+def _bound(todo: Sequence[tuple[str, Job]]) -> Renderer | None:
+    """A renderer that only this process can draw with, if one of the jobs has such."""
+    renderers = {id(job.renderer): job.renderer for _, job in todo if job.renderer is not None}
+    return next((each for each in renderers.values() if not portable(each)), None)
+
+
+def _unportable(renderer: Renderer) -> RenderError:
+    return RenderError(
+        "render_all: expected a renderer that other processes can import, found "
+        f"{visible(repr(renderer), 80)}; put it at the top of a module of its own, or draw in this "
+        "process with workers=1"
+    )
