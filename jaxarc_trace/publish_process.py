@@ -91,7 +91,7 @@ def _led(
 ) -> str | None:
     """Gives the child its job, hears it out, and ends it."""
     assert child.stdin is not None  # noqa: S101 - as asked for
-    assert child.stdout is not None  # noqa: S101
+    assert child.stdout is not None  # noqa: S101 - likewise
     said: queue.Queue[str | None] = queue.Queue()
     reader = threading.Thread(target=_read, args=(child.stdout, said), daemon=True)
     reader.start()

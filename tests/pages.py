@@ -95,7 +95,7 @@ def run(page: Path, folder: Path, demo: Callable[[], Path]) -> int:
         try:
             with contextlib.redirect_stdout(out):
                 if block.language == "python":
-                    exec(compile(block.code, where, "exec"), names)  # noqa: S102
+                    exec(compile(block.code, where, "exec"), names)  # noqa: S102 - a page of ours
                 else:
                     _shell(block.code, variables, folder, where)
         except BaseException as error:
@@ -127,7 +127,7 @@ def _filled(line: str, variables: dict[str, str]) -> str:
 def _bash(line: str, variables: dict[str, str], folder: Path) -> str:
     tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-euc", line],  # noqa: S607
+        ["bash", "-euc", line],  # noqa: S607 - as readers have it
         cwd=folder,
         env={**os.environ, **variables, "PATH": tools},
         capture_output=True,

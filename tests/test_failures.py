@@ -105,7 +105,7 @@ def test_an_empty_episode_and_scores_that_are_no_numbers_have_no_failure():
 
 
 @pytest.mark.parametrize(("times", "found"), [(4, False), (5, True)])
-def test_the_same_action_counts_from_five(times: int, found: bool):  # noqa: FBT001
+def test_the_same_action_counts_from_five(times: int, found: bool):
     episode = stored("hasty")
     actions = {
         name: np.concatenate([np.repeat(value[:1], times, axis=0), value[times:]])

@@ -163,7 +163,7 @@ LIMIT = jnp.asarray([False, False, True])
         (StepType.FIRST, False, False),
     ],
 )
-def test_the_outcome_of_a_time_step(kind: Any, terminated: bool, truncated: bool):  # noqa: FBT001
+def test_the_outcome_of_a_time_step(kind: Any, terminated: bool, truncated: bool):
     one = jnp.ones((), jnp.float32)
     step = TimeStep(jnp.asarray(kind, jnp.int8), one, one, jnp.zeros(2), {})
     found = outcome_of(step)

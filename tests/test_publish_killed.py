@@ -80,7 +80,7 @@ def command_killed(run: Run, server: Server, count: int) -> bool:
 
 @pytest.mark.slow
 def test_twenty_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chance = random.Random(7)  # noqa: S311 - moments, not secrets
+    chance = random.Random(7)
     with serving() as server, Run.create(tmp_path / "runs", "killed") as run:
         surroundings(monkeypatch, tmp_path / "home", server)
         scratch = tmp_path / "scratch"

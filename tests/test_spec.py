@@ -251,7 +251,7 @@ def test_equal_arguments_make_equal_values(fields: dict[str, Any]):
     assert spec == again
     assert hash(spec) == hash(again)
     assert spec == spec.replace() == dataclasses.replace(spec) == copy.deepcopy(spec)
-    assert spec == pickle.loads(pickle.dumps(spec))  # noqa: S301
+    assert spec == pickle.loads(pickle.dumps(spec))
     assert json.loads(json.dumps(spec.describe())) == spec.describe()
 
 

@@ -202,14 +202,14 @@ def test_a_replaced_store_is_read_afresh(tmp_path: Path):
     shutil.rmtree(path)
     assert_round_trip(save(path, second), second)
     with pytest.raises(StoreError, match="another trace is stored here"):
-        pickle.loads(handle)  # noqa: S301
+        pickle.loads(handle)
 
 
 def test_a_recording_pickled_as_episodes_is_a_handle(tmp_path: Path):
     episodes = load(save(tmp_path / "a", recording([30] * 40)))
     text = pickle.dumps(episodes[3:9])
     assert len(text) < 2000
-    again = pickle.loads(text)  # noqa: S301
+    again = pickle.loads(text)
     assert [repr(e) for e in again] == [repr(e) for e in episodes[3:9]]
 
 

@@ -115,7 +115,7 @@ def assert_sound(root: Path) -> None:
 def test_ended_at_any_moment_nothing_committed_is_lost(
     tmp_path: Path, forked: Any, how: signal.Signals
 ):
-    rng = random.Random(int(how))  # noqa: S311
+    rng = random.Random(int(how))
     seen: Counter[str] = Counter()
     root = tmp_path / "root"
     root.mkdir()
@@ -169,7 +169,7 @@ def mounted(
     mount = f"mount -t tmpfs -o {options} none {path}"
     script = f'{mount} && {prepare} && exec {sys.executable} -c "$0" {path}'
     done = subprocess.run(
-        ["unshare", "--mount", "--map-root-user", "sh", "-c", script, program],  # noqa: S607
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", script, program],  # noqa: S607 - as `mount`
         cwd=ROOT,
         capture_output=True,
         text=True,

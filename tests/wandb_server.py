@@ -109,7 +109,7 @@ class Server:
             raise KeyError(name)
         return found(variables)
 
-    def on_Viewer(self, _: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - the client's names
+    def on_Viewer(self, _: dict[str, Any]) -> dict[str, Any]:
         return {
             "viewer": {
                 "id": "u1",
@@ -125,16 +125,16 @@ class Server:
             }
         }
 
-    def on_ServerFeaturesQuery(self, _: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def on_ServerFeaturesQuery(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"serverInfo": {"features": []}}
 
-    def on_OrganizationCoreWeaveOrganizationID(self, _: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def on_OrganizationCoreWeaveOrganizationID(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"entity": {"organization": {"coreWeaveOrganizationId": None}}}
 
-    def on_XXHashDigestsEnabled(self, _: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def on_XXHashDigestsEnabled(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"entity": {"organization": None}}
 
-    def on_RunResumeStatus(self, asked: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def on_RunResumeStatus(self, asked: dict[str, Any]) -> dict[str, Any]:
         run = self.runs.get(asked["name"])
         project = asked.get("project")
         bucket = None
@@ -158,7 +158,7 @@ class Server:
         entity = {"id": "e1", "name": ENTITY}
         return {"model": {"id": "p1", "name": project, "entity": entity, "bucket": bucket}}
 
-    def on_UpsertBucket(self, asked: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def on_UpsertBucket(self, asked: dict[str, Any]) -> dict[str, Any]:
         name = asked["name"]
         fresh = name not in self.runs
         run = self.runs.setdefault(name, Run(asked["project"], name))
@@ -177,12 +177,12 @@ class Server:
         }
         return {"upsertBucket": {"bucket": bucket, "inserted": fresh}}
 
-    def on_ArtifactType(self, asked: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def on_ArtifactType(self, asked: dict[str, Any]) -> dict[str, Any]:
         name = str(asked.get("name")).partition(":")[0]
         known = next((a for a in self.artifacts if a.name == name), None)
         return {"project": {"artifact": known and {"artifactType": {"name": known.type}}}}
 
-    def on_CreateArtifact(self, asked: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def on_CreateArtifact(self, asked: dict[str, Any]) -> dict[str, Any]:
         given = asked["input"]
         (name,) = given.get("artifactCollectionNames") or [given.get("artifactCollectionName")]
         family = [a for a in self.artifacts if a.name == name]
@@ -206,13 +206,13 @@ class Server:
         made = {"id": found.id, "state": found.state, "artifactSequence": sequence}
         return {"createArtifact": {"artifact": made}}
 
-    def on_CreateArtifactManifest(self, asked: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def on_CreateArtifactManifest(self, asked: dict[str, Any]) -> dict[str, Any]:
         place = f"{self.url}/put/manifest/{quote(asked['artifactID'], safe='')}"
         file = {"id": "f1", "uploadUrl": place, "uploadHeaders": []}
         manifest = {"id": f"m-{asked['artifactID']}", "file": file}
         return {"createArtifactManifest": {"artifactManifest": manifest}}
 
-    def on_CreateArtifactFiles(self, asked: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def on_CreateArtifactFiles(self, asked: dict[str, Any]) -> dict[str, Any]:
         edges = []
         for given in asked["input"]["artifactFiles"]:
             words = (given["artifactID"], given["name"], given["md5"])
@@ -233,7 +233,7 @@ class Server:
             edges.append({"node": node})
         return {"createArtifactFiles": {"files": {"edges": edges}}}
 
-    def on_CommitArtifact(self, asked: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def on_CommitArtifact(self, asked: dict[str, Any]) -> dict[str, Any]:
         found = next(a for a in self.artifacts if a.id == asked["artifactID"])
         for name, entry in found.entries.items():
             if md5(found.files.get(name, b"not here")) != entry["digest"]:
@@ -244,7 +244,7 @@ class Server:
             found.state = "COMMITTED"
         return {"commitArtifact": {"artifact": {"id": found.id, "digest": found.digest}}}
 
-    def on_ArtifactByID(self, asked: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def on_ArtifactByID(self, asked: dict[str, Any]) -> dict[str, Any]:
         found = next(a for a in self.artifacts if a.id == asked["id"])
         project = {"id": "p1", "internalId": "1", "name": found.project, "entity": {"name": ENTITY}}
         sequence = {"__typename": "ArtifactSequence", "name": found.name, "project": project}
@@ -272,7 +272,7 @@ class Server:
             }
         }
 
-    def on_CreateRunFiles(self, asked: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def on_CreateRunFiles(self, asked: dict[str, Any]) -> dict[str, Any]:
         run = quote(asked["run"], safe="")
         files = [
             {"name": name, "uploadUrl": f"{self.url}/put/run/{run}/{quote(name, safe='')}"}
@@ -282,7 +282,7 @@ class Server:
 
     # What the public API asks, with which the end is checked.
 
-    def on_Run(self, asked: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def on_Run(self, asked: dict[str, Any]) -> dict[str, Any]:
         run = self.runs.get(asked["name"])
         if run is None:
             return {"project": {"run": None}}
@@ -314,11 +314,11 @@ class Server:
             }
         }
 
-    def on_RunHistoryKeys(self, asked: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def on_RunHistoryKeys(self, asked: dict[str, Any]) -> dict[str, Any]:
         run = self.runs[asked["name"]]
         return {"project": {"run": {"historyKeys": self._keys(run)}}}
 
-    def on_RunFiles(self, asked: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def on_RunFiles(self, asked: dict[str, Any]) -> dict[str, Any]:
         run = self.runs[asked["name"]]
         wanted = asked.get("fileNames") or list(run.files)
         edges = [
